@@ -1,0 +1,1 @@
+//! Truth suite: real programs, real faults, exact verdicts.

@@ -1,0 +1,2 @@
+//! Shared parts of the eBPF programs.
+#![no_std]

@@ -1,0 +1,123 @@
+//! Events in, reports out: the connection table and the judgement. Sans-IO: time comes from events
+//! and from [`Engine::tick`]; the same input gives the same output, byte for byte.
+#![forbid(unsafe_code)]
+
+use std::time::Duration;
+
+use crate::{
+    event::{ConnectionId, Event, Timestamp},
+    report::{Cause, Initiator, Outcome, Phase, Report, Role},
+};
+
+/// Settings of an [`Engine`].
+#[derive(Clone, Copy, Debug)]
+pub struct Config {
+    /// Connections tracked at most; the least recently active is evicted and counted.
+    pub max_connections: usize,
+    /// How long after the decisive event a report waits for late evidence.
+    pub settle: Duration,
+    /// Handshakes slower than this get the notice `slow_handshake`.
+    pub slow_handshake: Duration,
+    /// How long a TLS 1.3 client that finished may wait for the server's first record before its
+    /// handshake is counted as established.
+    pub provisional: Duration,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            max_connections: 262_144,
+            settle: Duration::from_millis(300),
+            slow_handshake: Duration::from_secs(1),
+            provisional: Duration::from_secs(5),
+        }
+    }
+}
+
+/// What the engine has to say.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Output {
+    /// A connection ended, or its failure is decided. At most one for each connection.
+    Report(Box<Report>),
+    /// A handshake's result is known, once for each connection that attempted one: at completion
+    /// for those that succeed, with the report for those that fail.
+    Handshake(Handshake),
+    /// The source need not capture payload of this connection any more.
+    PayloadDone(ConnectionId),
+}
+
+/// The result of one handshake, for counting.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Handshake {
+    /// Role of the local end.
+    pub role: Role,
+    /// `Established`, `Failed`, `Aborted` or `Incomplete`.
+    pub outcome: Outcome,
+    /// Phase reached.
+    pub phase: Phase,
+    /// Cause, `None` for an established one.
+    pub cause: Cause,
+    /// Who ended it; `Unknown` for an established one.
+    pub initiator: Initiator,
+    /// Negotiated version as in [`Report::version`].
+    pub version: Option<String>,
+    /// ALPN protocols offered.
+    pub alpn_offered: Vec<String>,
+    /// Phase durations.
+    pub phases: crate::report::PhasesMs,
+    /// ClientHello's first byte to completion, milliseconds.
+    pub duration_ms: Option<f64>,
+}
+
+/// Counters of an [`Engine`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Stats {
+    /// Connections in the table.
+    pub tracked: usize,
+    /// Connections dropped because the table was full.
+    pub evicted: u64,
+    /// Events taken.
+    pub events: u64,
+    /// Connections that ended without any TLS and without a failure; they get no report.
+    pub not_tls: u64,
+}
+
+/// The engine.
+#[derive(Debug)]
+pub struct Engine {
+    config: Config,
+    stats: Stats,
+}
+
+impl Engine {
+    /// An engine with an empty table.
+    #[must_use]
+    pub fn new(config: Config) -> Self {
+        Self {
+            config,
+            stats: Stats::default(),
+        }
+    }
+
+    /// Takes one event; events come in order of time, give or take what the source could not repair.
+    pub fn event(&mut self, event: &Event, outputs: &mut Vec<Output>) {
+        let _ = (event, outputs, self.config);
+        self.stats.events += 1;
+    }
+
+    /// Says what time it is; decides what was waiting. Call it a few times a second.
+    pub fn tick(&mut self, now: Timestamp, outputs: &mut Vec<Output>) {
+        let _ = (now, outputs);
+    }
+
+    /// No more events: reports what can be said of every connection left.
+    pub fn finish(&mut self, now: Timestamp, outputs: &mut Vec<Output>) {
+        let _ = (now, outputs);
+    }
+
+    /// Counters so far.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        self.stats
+    }
+}

@@ -1,0 +1,296 @@
+//! What a source tells the engine: at this time, on this connection, this happened.
+
+use std::net::SocketAddr;
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+/// Nanoseconds of a clock that never steps: `CLOCK_MONOTONIC` live, capture time offline.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
+#[serde(transparent)]
+pub struct Timestamp(pub u64);
+
+impl Timestamp {
+    /// Time passed since `earlier`; zero when `earlier` is later.
+    #[must_use]
+    pub fn since(self, earlier: Self) -> std::time::Duration {
+        std::time::Duration::from_nanos(self.0.saturating_sub(earlier.0))
+    }
+}
+
+/// One end of one connection: the socket cookie live, a number given by the source offline.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
+#[serde(transparent)]
+pub struct ConnectionId(pub u64);
+
+/// Something that happened on a connection.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Event {
+    /// When.
+    pub time: Timestamp,
+    /// On which connection.
+    pub connection: ConnectionId,
+    /// What.
+    pub kind: EventKind,
+}
+
+/// What happened.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum EventKind {
+    /// The socket changed its TCP state.
+    State(StateChange),
+    /// The socket is gone; nothing follows.
+    Destroyed(Socket),
+    /// The kernel sent an RST for this socket. The reason is absent where the kernel states none.
+    ResetSent {
+        /// `enum sk_rst_reason` (include/net/rstreason.h).
+        reason: Option<ResetReason>,
+        /// Current task; the cause only where the reset comes from process context.
+        task: Task,
+    },
+    /// An RST from the peer was accepted.
+    ResetReceived,
+    /// The socket was given an error that the application will see.
+    SocketError {
+        /// errno, positive.
+        errno: u32,
+    },
+    /// A segment was sent again.
+    Retransmit {
+        /// State of the socket.
+        state: TcpState,
+        /// First sequence number of the segment.
+        seq: u32,
+        /// Sequence number after the segment; equal to `seq` + 1 for a SYN.
+        end_seq: u32,
+    },
+    /// A kernel function ran for this socket.
+    Function {
+        /// Which.
+        function: Function,
+        /// Current task.
+        task: Task,
+    },
+    /// A TCP segment passed.
+    Segment(Segment),
+    /// The connection was open before the source started.
+    Existing {
+        /// Addresses and process as found in /proc.
+        socket: Socket,
+        /// Whether the local end accepted (its port has a listener) or connected.
+        opened_by: Option<End>,
+    },
+    /// The source has no more events of this connection (end of a capture).
+    Ended,
+}
+
+/// A change of TCP state.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StateChange {
+    /// State before.
+    pub old: TcpState,
+    /// State after.
+    pub new: TcpState,
+    /// The socket at that moment.
+    pub socket: Socket,
+}
+
+/// A socket as it was at a moment.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Socket {
+    /// This end.
+    pub local: SocketAddr,
+    /// The other end.
+    pub remote: SocketAddr,
+    /// Inode of the network namespace; 0 unknown.
+    pub netns: u32,
+    /// Current task.
+    pub task: Task,
+    /// TCP counters, where they could be read.
+    pub counters: Option<Counters>,
+}
+
+/// The task that was current when an event happened.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Task {
+    /// Process id; 0 is the idle task or unknown.
+    pub pid: u32,
+    /// Thread id.
+    pub tid: u32,
+    /// Inode of the cgroup v2 directory; 0 unknown.
+    pub cgroup: u64,
+    /// Process name as the kernel has it, up to 15 bytes of anything.
+    pub comm: String,
+    /// The task is on its way out (`PF_EXITING`).
+    pub exiting: bool,
+    /// The signal that killed the task, when it is exiting because of one.
+    pub exit_signal: Option<u8>,
+}
+
+/// Counters of `struct tcp_sock`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Counters {
+    /// Bytes the peer acknowledged.
+    pub bytes_acked: u64,
+    /// Bytes received in order.
+    pub bytes_received: u64,
+    /// Next sequence number to be sent.
+    pub snd_nxt: u32,
+    /// First sequence number not acknowledged.
+    pub snd_una: u32,
+    /// Next sequence number expected.
+    pub rcv_nxt: u32,
+    /// First sequence number the application has not read.
+    pub copied_seq: u32,
+    /// Segments sent again.
+    pub total_retrans: u32,
+    /// Pending socket error, errno or 0.
+    pub error: u32,
+    /// `SO_LINGER` with time 0.
+    pub linger_zero: bool,
+}
+
+/// Which end of the TCP connection, seen from the socket the events are about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum End {
+    /// The end whose socket this is.
+    Local,
+    /// The other end.
+    Remote,
+}
+
+/// Who sent a segment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Direction {
+    /// From the local end (for captures: the first address of the pair) to the peer.
+    Egress,
+    /// From the peer.
+    Ingress,
+}
+
+impl Direction {
+    /// The other way.
+    #[must_use]
+    pub fn reverse(self) -> Self {
+        match self {
+            Self::Egress => Self::Ingress,
+            Self::Ingress => Self::Egress,
+        }
+    }
+}
+
+/// A TCP segment, as far as it was captured.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Segment {
+    /// Who sent it.
+    pub direction: Direction,
+    /// Addresses, seen from the local end.
+    pub local: SocketAddr,
+    /// Addresses, seen from the local end.
+    pub remote: SocketAddr,
+    /// Sequence number of the first payload byte (of the SYN for a SYN).
+    pub seq: u32,
+    /// Acknowledgment number.
+    pub ack: u32,
+    /// TCP flags.
+    pub flags: TcpFlags,
+    /// TTL or hop limit.
+    pub ttl: u8,
+    /// Payload bytes of the segment on the wire, captured or not.
+    pub length: u32,
+    /// The captured part of the payload, from its first byte.
+    pub payload: Bytes,
+    /// Task that sent it, where known.
+    pub task: Task,
+    /// The source stops capturing this direction here: its bound is reached.
+    pub last: bool,
+    /// Arrived at the listening socket, before the connection had its own: `connection` is the
+    /// listener's, match by address.
+    pub listener: bool,
+}
+
+/// TCP header flags (RFC 9293 §3.1).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct TcpFlags(pub u8);
+
+impl TcpFlags {
+    /// No more data from the sender.
+    pub const FIN: u8 = 0x01;
+    /// Synchronise sequence numbers.
+    pub const SYN: u8 = 0x02;
+    /// Reset the connection.
+    pub const RST: u8 = 0x04;
+    /// The acknowledgment number counts.
+    pub const ACK: u8 = 0x10;
+
+    /// Whether any of the given flags is set.
+    #[must_use]
+    pub fn has(self, flags: u8) -> bool {
+        self.0 & flags != 0
+    }
+}
+
+/// TCP state as the kernel numbers it (include/net/tcp_states.h).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct TcpState(pub u8);
+
+#[expect(missing_docs, reason = "RFC 9293 §3.3.2 names")]
+impl TcpState {
+    pub const ESTABLISHED: Self = Self(1);
+    pub const SYN_SENT: Self = Self(2);
+    pub const SYN_RECV: Self = Self(3);
+    pub const FIN_WAIT1: Self = Self(4);
+    pub const FIN_WAIT2: Self = Self(5);
+    pub const TIME_WAIT: Self = Self(6);
+    pub const CLOSE: Self = Self(7);
+    pub const CLOSE_WAIT: Self = Self(8);
+    pub const LAST_ACK: Self = Self(9);
+    pub const LISTEN: Self = Self(10);
+    pub const CLOSING: Self = Self(11);
+    pub const NEW_SYN_RECV: Self = Self(12);
+}
+
+/// Why the kernel sent an RST: `enum sk_rst_reason`. Values below are those of Linux 6.12 and 6.18;
+/// others keep their number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct ResetReason(pub u32);
+
+#[expect(missing_docs, reason = "names of include/net/rstreason.h")]
+impl ResetReason {
+    pub const NOT_SPECIFIED: Self = Self(0);
+    pub const NO_SOCKET: Self = Self(1);
+    pub const TCP_TIMEWAIT: Self = Self(9);
+    pub const TCP_ABORT_ON_CLOSE: Self = Self(11);
+    pub const TCP_ABORT_ON_LINGER: Self = Self(12);
+    pub const TCP_ABORT_ON_MEMORY: Self = Self(13);
+    pub const TCP_STATE: Self = Self(14);
+    pub const TCP_KEEPALIVE_TIMEOUT: Self = Self(15);
+    pub const TCP_DISCONNECT_WITH_DATA: Self = Self(16);
+}
+
+/// A kernel function seen by a kprobe.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Function {
+    /// `tcp_send_fin`.
+    SendFin,
+    /// `tcp_fin`.
+    ReceiveFin,
+    /// `tcp_reset`.
+    ReceiveReset,
+    /// `tcp_send_active_reset`.
+    SendActiveReset,
+    /// `tcp_v4_send_reset`, `tcp_v6_send_reset`.
+    SendReset,
+    /// `inet_csk_accept` returned to the recorded task.
+    Accept,
+}

@@ -1,0 +1,3 @@
+//! The `tls-trace` command.
+
+fn main() {}

@@ -1,0 +1,3 @@
+//! Set-up, build, run and test of tls-trace.
+
+fn main() {}
