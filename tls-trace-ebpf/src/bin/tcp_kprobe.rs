@@ -1,2 +1,5 @@
+//! kprobes of TCP.
 #![no_std]
 #![no_main]
+
+use tls_trace_ebpf as _;
