@@ -1,1 +1,86 @@
 //! The commands of the binary.
+
+mod capability;
+mod check;
+mod clock;
+mod run;
+mod tail;
+mod tracer;
+
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser, Subcommand};
+
+/// Says for every failed TLS connection who ended it, in which phase, and why.
+///
+/// Works for any TLS library of any process, in any container, without a restart or a change: the
+/// kernel and the first bytes on the wire are the witnesses.
+#[derive(Debug, Parser)]
+#[command(name = "tls-trace", version, max_term_width = 100, after_help = EXAMPLES)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+
+    /// Never colour the output; the environment variable `NO_COLOR` does the same
+    #[arg(long, global = true)]
+    no_color: bool,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  sudo tls-trace check                     what this machine allows, what is missing, what to do
+  sudo tls-trace run                       trace until Ctrl-C; metrics on 127.0.0.1:9469/metrics
+  tls-trace tail                           failures of the running daemon, as they happen
+  tls-trace tail --port 443 --cause certificate_expired
+  tls-trace tail --all --json | jq .sni    every connection, for machines
+
+Log messages go to standard error; RUST_LOG=tls_trace=debug shows more of them.";
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Run(run::Run),
+    Tail(tail::Tail),
+    Check(check::Check),
+    /// Print a completion script for a shell
+    ///
+    /// For example: tls-trace completions bash > /usr/share/bash-completion/completions/tls-trace
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+}
+
+/// Runs the command that the arguments ask for.
+///
+/// # Errors
+/// A sentence for the user; the exit code is then 1.
+pub fn execute(cli: Cli) -> anyhow::Result<ExitCode> {
+    if cli.no_color {
+        anstream::ColorChoice::Never.write_global();
+    }
+    match cli.command {
+        Command::Run(run) => block_on(run.execute()),
+        Command::Tail(tail) => block_on(tail.execute()),
+        Command::Check(check) => block_on(check.execute()),
+        Command::Completions { shell } => {
+            clap_complete::generate(
+                shell,
+                &mut Cli::command(),
+                "tls-trace",
+                &mut std::io::stdout().lock(),
+            );
+            Ok(ExitCode::SUCCESS)
+        }
+    }
+}
+
+/// The tracing loop runs on the calling thread, everything that talks to others on one worker: a
+/// burst of events delays no scrape, a scrape no event.
+fn block_on(command: impl Future<Output = anyhow::Result<ExitCode>>) -> anyhow::Result<ExitCode> {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .thread_name("io")
+        .enable_all()
+        .build()?
+        .block_on(command)
+}

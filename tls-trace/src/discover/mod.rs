@@ -1,1 +1,3 @@
 //! Processes, containers and their names.
+
+pub mod process;

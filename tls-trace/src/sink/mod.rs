@@ -1,1 +1,45 @@
-//! Where reports go.
+//! Where reports go. A sink knows nothing of hooks, and never makes the tracer wait.
+
+mod escape;
+pub mod filter;
+pub mod json;
+pub mod output;
+pub mod text;
+
+use crate::{engine::Handshake, event::Event, report::Report, source::live::Lost};
+
+pub use escape::{escaped, shortened};
+
+/// A consumer of what the tracer finds. Calls come from the tracing loop: they return at once.
+pub trait Sink {
+    /// A batch of events, before the engine sees it.
+    fn events(&mut self, events: &[Event]) {
+        let _ = events;
+    }
+
+    /// A finished report.
+    fn report(&mut self, report: &Report) {
+        let _ = report;
+    }
+
+    /// The result of a handshake.
+    fn handshake(&mut self, handshake: &Handshake) {
+        let _ = handshake;
+    }
+
+    /// The tracer's own condition, about once a second.
+    fn status(&mut self, status: &Status) {
+        let _ = status;
+    }
+}
+
+/// The tracer's own condition.
+#[derive(Clone, Debug, Default)]
+pub struct Status {
+    /// Counters of the engine.
+    pub engine: crate::engine::Stats,
+    /// Losses so far.
+    pub lost: Vec<Lost>,
+    /// Map occupancy: name, entries in use, capacity.
+    pub maps: Vec<(&'static str, u64, u64)>,
+}

@@ -1,0 +1,140 @@
+//! Which reports somebody wants to see.
+
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use serde::{Deserialize, Serialize};
+
+use crate::report::{Cause, Initiator, Outcome, Phase, Report};
+
+/// Conditions on a report. One option given several times is satisfied by any of its values;
+/// different options must all be satisfied.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::Args)]
+#[serde(default)]
+#[command(next_help_heading = "Filters")]
+pub struct Filter {
+    /// Show every connection, not only those that failed or broke
+    #[arg(long)]
+    pub all: bool,
+
+    /// Local or remote TCP port
+    #[arg(long = "port", value_name = "PORT")]
+    pub ports: Vec<u16>,
+
+    /// Process id
+    #[arg(long = "pid", value_name = "PID")]
+    pub pids: Vec<u32>,
+
+    /// Process name; `*` stands for any text
+    #[arg(long = "comm", value_name = "NAME")]
+    pub comms: Vec<Pattern>,
+
+    /// Server name the client asked for; `*` stands for any text
+    #[arg(long = "sni", value_name = "NAME")]
+    pub snis: Vec<Pattern>,
+
+    /// Cause of the failure, such as `certificate_expired`
+    #[arg(long = "cause", value_name = "CAUSE", hide_possible_values = true, value_parser = labels(Cause::ALL, Cause::label))]
+    pub causes: Vec<Cause>,
+
+    /// Who ended the connection
+    #[arg(long = "initiator", value_name = "WHO", value_parser = labels(Initiator::ALL, Initiator::label))]
+    pub initiators: Vec<Initiator>,
+
+    /// The furthest phase the connection reached
+    #[arg(long = "phase", value_name = "PHASE", value_parser = labels(Phase::ALL, Phase::label))]
+    pub phases: Vec<Phase>,
+}
+
+impl Filter {
+    /// Whether `report` is wanted.
+    #[must_use]
+    pub fn matches(&self, report: &Report) -> bool {
+        let Self {
+            all,
+            ports,
+            pids,
+            comms,
+            snis,
+            causes,
+            initiators,
+            phases,
+        } = self;
+        let verdict = &report.verdict;
+        let names = |patterns: &[Pattern], name: &Option<String>| {
+            let name = name.as_deref();
+            any(patterns, |pattern| {
+                name.is_some_and(|name| pattern.matches(name))
+            })
+        };
+        (*all || is_failure(report))
+            && any(ports, |port| {
+                [report.local.port(), report.remote.port()].contains(port)
+            })
+            && any(pids, |pid| report.pid == Some(*pid))
+            && names(comms, &report.comm)
+            && names(snis, &report.sni)
+            && any(causes, |cause| verdict.cause == *cause)
+            && any(initiators, |initiator| verdict.initiator == *initiator)
+            && any(phases, |phase| verdict.phase == *phase)
+    }
+}
+
+/// Whether a connection failed or broke, as opposed to one that did its work, was never used, or
+/// was not seen whole.
+#[must_use]
+pub fn is_failure(report: &Report) -> bool {
+    matches!(report.verdict.outcome, Outcome::Failed | Outcome::Broken)
+}
+
+fn any<T>(wanted: &[T], holds: impl Fn(&T) -> bool) -> bool {
+    wanted.is_empty() || wanted.iter().any(holds)
+}
+
+/// Text in which `*` stands for any text, compared without regard to ASCII case.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Pattern(String);
+
+impl Pattern {
+    /// Whether all of `text` fits.
+    #[must_use]
+    pub fn matches(&self, text: &str) -> bool {
+        let text = text.to_ascii_lowercase();
+        let pattern = self.0.to_ascii_lowercase();
+        let mut parts = pattern.split('*');
+        let Some(mut rest) = parts.next().and_then(|first| text.strip_prefix(first)) else {
+            return false;
+        };
+        let Some(last) = parts.next_back() else {
+            return rest.is_empty();
+        };
+        // Between two stars the leftmost occurrence is never worse than a later one.
+        for part in parts {
+            let Some(at) = rest.find(part) else {
+                return false;
+            };
+            rest = &rest[at + part.len()..];
+        }
+        rest.ends_with(last)
+    }
+}
+
+impl From<&str> for Pattern {
+    fn from(pattern: &str) -> Self {
+        Self(pattern.to_owned())
+    }
+}
+
+impl From<String> for Pattern {
+    fn from(pattern: String) -> Self {
+        Self(pattern)
+    }
+}
+
+fn labels<T>(all: &'static [T], label: fn(T) -> &'static str) -> impl TypedValueParser<Value = T>
+where
+    T: Copy + std::str::FromStr + Send + Sync,
+    T::Err: std::error::Error + Send + Sync + 'static,
+{
+    PossibleValuesParser::new(all.iter().map(move |value| label(*value)))
+        .try_map(|text| text.parse::<T>())
+}

@@ -1,0 +1,46 @@
+//! Reports for machines: one JSON object a line. The schema is docs/json.md.
+
+use std::io;
+
+use serde::Serialize;
+use serde_json::ser::Formatter;
+
+/// One line, with its line break. Characters that a terminal may act upon are escaped beyond what
+/// JSON asks for, because people look at JSON in terminals; to a parser it is the same.
+///
+/// # Errors
+/// The value has no JSON form, such as a map with keys that are no strings.
+pub fn line<T: Serialize>(value: &T) -> serde_json::Result<String> {
+    let mut bytes = Vec::with_capacity(1024);
+    let mut serializer = serde_json::Serializer::with_formatter(&mut bytes, TerminalSafe);
+    value.serialize(&mut serializer)?;
+    bytes.push(b'\n');
+    String::from_utf8(bytes).map_err(serde::ser::Error::custom)
+}
+
+/// Compact JSON in which control and format characters outside ASCII are `\u` escapes.
+struct TerminalSafe;
+
+impl Formatter for TerminalSafe {
+    fn write_string_fragment<W: ?Sized + io::Write>(
+        &mut self,
+        writer: &mut W,
+        fragment: &str,
+    ) -> io::Result<()> {
+        let mut plain = 0;
+        for (at, character) in fragment.char_indices() {
+            if character == '\u{7f}' || (!character.is_ascii() && !printable(character)) {
+                writer.write_all(&fragment.as_bytes()[plain..at])?;
+                for unit in character.encode_utf16(&mut [0; 2]) {
+                    write!(writer, "\\u{unit:04x}")?;
+                }
+                plain = at + character.len_utf8();
+            }
+        }
+        writer.write_all(&fragment.as_bytes()[plain..])
+    }
+}
+
+fn printable(character: char) -> bool {
+    character.escape_debug().len() == 1
+}

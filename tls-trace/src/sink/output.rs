@@ -1,0 +1,102 @@
+//! Standard output behind a thread of its own, so that a reader that stalls (a pager, a full pipe)
+//! delays nothing but itself.
+
+use std::{
+    io,
+    sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel},
+    time::Duration,
+};
+
+use tokio::sync::watch;
+
+/// Lines waiting for the reader at most; about 64 MiB of JSON at worst.
+const WAITING: usize = 65_536;
+/// How long the reader may take for what is left at the end.
+const LAST_LINES: Duration = Duration::from_secs(2);
+
+/// The sending side of the output thread.
+#[derive(Debug)]
+pub struct Output {
+    lines: SyncSender<String>,
+    state: watch::Receiver<State>,
+    dropped: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Writing,
+    Written,
+    ReaderGone,
+}
+
+impl Output {
+    /// Starts the thread. It writes through [`anstream`], which strips colours unless standard
+    /// output is a terminal that wants them.
+    ///
+    /// # Errors
+    /// The thread cannot be created.
+    pub fn stdout() -> io::Result<Self> {
+        Self::to(anstream::stdout())
+    }
+
+    fn to(writer: impl io::Write + Send + 'static) -> io::Result<Self> {
+        let (lines, waiting) = sync_channel(WAITING);
+        let (end, state) = watch::channel(State::Writing);
+        std::thread::Builder::new()
+            .name("stdout".to_owned())
+            .spawn(move || {
+                end.send_replace(match write_all(&waiting, writer) {
+                    Ok(()) => State::Written,
+                    Err(_) => State::ReaderGone,
+                });
+            })?;
+        Ok(Self {
+            lines,
+            state,
+            dropped: 0,
+        })
+    }
+
+    /// Queues a line (its break included), or drops and counts it when the reader is too far behind.
+    pub fn line(&mut self, line: String) {
+        match self.lines.try_send(line) {
+            Ok(()) => {}
+            // A closed output ends the command; what comes meanwhile has no reader.
+            Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => self.dropped += 1,
+        }
+    }
+
+    /// Lines dropped so far.
+    #[must_use]
+    pub fn dropped(&self) -> u64 {
+        self.dropped
+    }
+
+    /// Waits until the reader is gone. Cancel-safe.
+    pub async fn closed(&mut self) {
+        // An error means that the thread is gone, and with it the reader.
+        let _ = self.state.wait_for(|state| *state != State::Writing).await;
+    }
+
+    /// Gives the reader a moment to take what is queued. Returns whether it took everything.
+    pub async fn finish(self) -> bool {
+        let Self {
+            lines, mut state, ..
+        } = self;
+        drop(lines);
+        let written = state.wait_for(|state| *state != State::Writing);
+        let written = tokio::time::timeout(LAST_LINES, written).await;
+        matches!(written, Ok(Ok(state)) if *state == State::Written)
+    }
+}
+
+fn write_all(waiting: &Receiver<String>, mut writer: impl io::Write) -> io::Result<()> {
+    while let Ok(line) = waiting.recv() {
+        writer.write_all(line.as_bytes())?;
+        for line in waiting.try_iter() {
+            writer.write_all(line.as_bytes())?;
+        }
+        writer.flush()?;
+    }
+    Ok(())
+}
