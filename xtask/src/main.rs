@@ -1,11 +1,16 @@
 //! Set-up, build, run and test of tls-trace.
 
 mod ebpf;
+mod process;
+mod setup;
+mod vm;
 
 use std::{
     env::consts::ARCH,
+    ffi::OsString,
+    os::unix::process::CommandExt as _,
     path::{Path, PathBuf},
-    process::ExitCode,
+    process::{Command, ExitCode},
 };
 
 use anyhow::{Context as _, Result};
@@ -14,14 +19,28 @@ use clap::Parser;
 /// Set-up, build, run and test of tls-trace.
 #[derive(Debug, Parser)]
 #[command(name = "cargo xtask", bin_name = "cargo xtask")]
-enum Command {
+enum Task {
+    /// Install what is missing to build and run: an eBPF toolchain.
+    Setup {
+        /// Also what the tests use: TLS programs, qemu.
+        #[arg(long)]
+        tests: bool,
+    },
     /// Build the eBPF objects into target/bpf.
     BuildEbpf,
+    /// Run a program of this machine in a VM with one of Debian's kernels.
+    Vm(vm::Arguments),
+    /// Set up, build, and run the daemon.
+    Run {
+        /// Arguments of `tls-trace run`.
+        #[arg(last = true)]
+        arguments: Vec<OsString>,
+    },
 }
 
 fn main() -> ExitCode {
-    match run(Command::parse()) {
-        Ok(()) => ExitCode::SUCCESS,
+    match run(Task::parse()) {
+        Ok(status) => status,
         Err(error) => {
             eprintln!("error: {error:#}");
             ExitCode::FAILURE
@@ -29,17 +48,33 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(command: Command) -> Result<()> {
+fn run(task: Task) -> Result<ExitCode> {
     let root = root()?;
-    match command {
-        Command::BuildEbpf => {
+    match task {
+        Task::Setup { tests } => {
+            setup::toolchain(&root)?;
+            if tests {
+                setup::packages(setup::PROGRAMS)?;
+            }
+            Ok(ExitCode::SUCCESS)
+        }
+        Task::BuildEbpf => {
             let toolchain = ebpf::Toolchain::find(&root)?;
             for object in ebpf::build(&root, ARCH, &toolchain)? {
                 println!("{}", object.display());
             }
+            Ok(ExitCode::SUCCESS)
+        }
+        Task::Vm(arguments) => arguments.run(&root),
+        Task::Run { arguments } => {
+            setup::toolchain(&root)?;
+            let mut build = process::cargo(&root);
+            process::run(build.args(["build", "--release", "--package", "tls-trace"]))?;
+            let binary = ebpf::target_dir(&root).join("release/tls-trace");
+            let failure = Command::new(&binary).arg("run").args(arguments).exec();
+            Err(failure).with_context(|| format!("cannot run {}", binary.display()))
         }
     }
-    Ok(())
 }
 
 fn root() -> Result<PathBuf> {

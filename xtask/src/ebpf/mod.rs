@@ -2,7 +2,7 @@
 //!
 //! `tls-trace/build.rs` includes this module by path, so it stays within std and anyhow.
 
-mod toolchain;
+pub mod toolchain;
 
 use std::{
     env, fs,
@@ -36,20 +36,20 @@ pub fn target_dir(root: &Path) -> PathBuf {
 pub fn build(root: &Path, arch: &str, toolchain: &Toolchain) -> Result<Vec<PathBuf>> {
     let out = target_dir(root).join("bpf");
     // A target folder of its own: the cargo that runs build.rs holds the lock of the usual one.
-    let build = out.join("build");
+    let scratch = out.join("build");
     let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     cargo
         .current_dir(root)
         .args(["build", "--quiet", "--package", "tls-trace-ebpf", "--bins"])
         .args(["--profile", PROFILE, "--target", TARGET])
         .arg("--target-dir")
-        .arg(&build);
+        .arg(&scratch);
     toolchain.configure(&mut cargo, arch);
     let status = cargo.status().context("cannot run cargo")?;
     if !status.success() {
         bail!("the eBPF programs did not build ({status})");
     }
-    let built = build.join(TARGET).join(PROFILE);
+    let built = scratch.join(TARGET).join(PROFILE);
     object_names(root)?
         .iter()
         .map(|name| {

@@ -23,8 +23,15 @@ const DEBIAN_RUSTC: &str = "/usr/bin/rustc";
 /// A compiler and a linker for the BPF target.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Toolchain {
-    rustc: PathBuf,
+    compiler: Compiler,
     linker: PathBuf,
+}
+
+/// A rustc that can compile for the BPF target.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Compiler {
+    /// The program.
+    pub rustc: PathBuf,
     core: Core,
 }
 
@@ -38,28 +45,23 @@ enum Core {
 }
 
 impl Toolchain {
-    /// Takes what the environment names, else a toolchain with a compiled `core` for BPF,
-    /// else a nightly one with rust-src.
+    /// Takes what the environment names, else what [`Compiler::find`] and [`find_linker`] find.
     ///
     /// # Errors
-    /// Neither exists, or there is no linker: the message is one sentence.
+    /// Compiler or linker is missing: the message is one sentence.
     pub fn find(root: &Path) -> Result<Self> {
-        let Some((rustc, core)) = rustc() else {
+        let Some(compiler) = Compiler::find() else {
             bail!(
                 "no Rust toolchain here has the {TARGET} target: run `cargo xtask setup`, \
                  or set {RUSTC_OVERRIDE}"
             );
         };
-        let Some(linker) = linker(root) else {
+        let Some(linker) = find_linker(root) else {
             bail!(
                 "bpf-linker is missing: run `cargo xtask setup`, or set {LINKER_OVERRIDE} to its path"
             );
         };
-        Ok(Self {
-            rustc,
-            linker,
-            core,
-        })
+        Ok(Self { compiler, linker })
     }
 
     /// Makes `cargo` build with this toolchain, and free of the settings of a cargo around it.
@@ -79,10 +81,10 @@ impl Toolchain {
         ];
         let linker = format!("CARGO_TARGET_{}_LINKER", TARGET.replace('-', "_"));
         cargo
-            .env("RUSTC", &self.rustc)
+            .env("RUSTC", &self.compiler.rustc)
             .env(linker.to_uppercase(), &self.linker)
             .env("CARGO_ENCODED_RUSTFLAGS", flags.join("\x1f"));
-        match self.core {
+        match self.compiler.core {
             // aya-ebpf needs inline assembly for BPF, which is unstable; nothing else does.
             Core::Prebuilt => cargo.env("RUSTC_BOOTSTRAP", "aya_ebpf"),
             Core::FromSource => cargo.env("RUSTC_BOOTSTRAP", "1").arg("-Zbuild-std=core"),
@@ -90,26 +92,30 @@ impl Toolchain {
     }
 }
 
-fn rustc() -> Option<(PathBuf, Core)> {
-    if let Some(rustc) = env::var_os(RUSTC_OVERRIDE) {
-        let rustc = PathBuf::from(rustc);
-        let core = core_of(&sysroot(Command::new(&rustc))?)?;
-        return Some((rustc, core));
+impl Compiler {
+    /// Takes what the environment names, else a toolchain with a compiled `core` for BPF (Debian
+    /// has one), else a nightly one with rust-src.
+    pub fn find() -> Option<Self> {
+        if let Some(rustc) = env::var_os(RUSTC_OVERRIDE) {
+            let core = core_of(&sysroot(Command::new(&rustc))?)?;
+            let rustc = rustc.into();
+            return Some(Self { rustc, core });
+        }
+        let current = env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
+        let prebuilt = [current, OsString::from(DEBIAN_RUSTC)]
+            .into_iter()
+            .filter_map(|rustc| sysroot(Command::new(rustc)))
+            .find(|sysroot| core_of(sysroot) == Some(Core::Prebuilt));
+        let sysroot = prebuilt.or_else(|| {
+            let mut nightly = Command::new("rustup");
+            nightly.args(["run", "nightly", "rustc"]);
+            sysroot(nightly)
+        })?;
+        Some(Self {
+            rustc: sysroot.join("bin/rustc"),
+            core: core_of(&sysroot)?,
+        })
     }
-    let current = env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
-    let prebuilt = [current, OsString::from(DEBIAN_RUSTC)]
-        .into_iter()
-        .find(|rustc| {
-            sysroot(Command::new(rustc))
-                .is_some_and(|sysroot| core_of(&sysroot) == Some(Core::Prebuilt))
-        });
-    if let Some(rustc) = prebuilt {
-        return Some((rustc.into(), Core::Prebuilt));
-    }
-    let mut nightly = Command::new("rustup");
-    nightly.args(["run", "nightly", "rustc"]);
-    let sysroot = sysroot(nightly)?;
-    Some((sysroot.join("bin/rustc"), core_of(&sysroot)?))
 }
 
 fn core_of(sysroot: &Path) -> Option<Core> {
@@ -129,7 +135,8 @@ fn sysroot(mut rustc: Command) -> Option<PathBuf> {
     output.status.success().then(|| path.trim_end().into())
 }
 
-fn linker(root: &Path) -> Option<PathBuf> {
+/// The bpf-linker that the environment names, else the one set-up installed, else any in `PATH`.
+pub fn find_linker(root: &Path) -> Option<PathBuf> {
     if let Some(linker) = env::var_os(LINKER_OVERRIDE) {
         return Some(linker.into());
     }
