@@ -1,1 +1,39 @@
 //! Truth suite: real programs, real faults, exact verdicts.
+//!
+//! A case says what really happened, in the words of a report, and the tracer has to agree:
+//!
+//! ```no_run
+//! use tls_trace::report::{Cause, Initiator, Phase};
+//! use tls_trace_tests::{actor, client, truth};
+//!
+//! truth(&[], |case| {
+//!     actor::connect(case.address()).expect_err("nobody listens");
+//!     case.expect([client().failed(
+//!         Phase::Connect,
+//!         Initiator::ServerKernel,
+//!         Cause::ConnectRefused,
+//!     )])
+//! });
+//! ```
+//!
+//! Every case has a port of its own, so cases run side by side. Without root a case says so and
+//! passes; so it does when a program is missing, unless `TLS_TRACE_TEST_STRICT` is set.
+//! `TLS_TRACE_TEST_SLOW=8` makes all deadlines eight times as long (emulated machines).
+
+pub mod actor;
+pub mod certificates;
+pub mod clients;
+pub mod fault;
+pub mod netns;
+pub mod program;
+pub mod servers;
+
+mod case;
+mod environment;
+mod expect;
+mod tracer;
+
+pub use case::{Case, truth};
+pub use environment::{seconds, skip_without_root};
+pub use expect::{Expected, client, server};
+pub use tracer::{Tracer, binary};

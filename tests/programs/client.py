@@ -1,0 +1,126 @@
+"""A TLS client. Arguments: HOST PORT [NAME=VALUE...]; prints "ok VERSION ALPN" or "error TEXT".
+
+mode=sync|nonblocking|asyncio|bio   how the handshake is driven
+end=talk|leave|close                exchange a line and close_notify | close_notify at once | close at once
+ca, cert, name, min, max, ciphers, alpn, count
+"""
+
+import asyncio
+import select
+import socket
+import ssl
+import sys
+
+host, port = sys.argv[1], int(sys.argv[2])
+options = dict(argument.split("=", 1) for argument in sys.argv[3:])
+mode = options.get("mode", "sync")
+end = options.get("end", "talk")
+name = options.get("name", host)
+versions = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
+
+
+def make_context():
+    context = ssl.create_default_context(cafile=options.get("ca"))
+    if "ca" not in options:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    if "cert" in options:
+        context.load_cert_chain(options["cert"])
+    if "ciphers" in options:
+        context.set_ciphers(options["ciphers"])
+    if "alpn" in options:
+        context.set_alpn_protocols(options["alpn"].split(","))
+    context.minimum_version = versions[options.get("min", "1.2")]
+    context.maximum_version = versions[options.get("max", "1.3")]
+    return context
+
+
+def account(tls):
+    return f"ok {tls.version()} {tls.selected_alpn_protocol()}"
+
+
+def drive(step, sock):
+    """Repeats a step of a non-blocking socket until it is through."""
+    while True:
+        try:
+            return step()
+        except ssl.SSLWantReadError:
+            select.select([sock], [], [])
+        except ssl.SSLWantWriteError:
+            select.select([], [sock], [])
+
+
+def sync(context):
+    sock = socket.create_connection((host, port))
+    blocking = mode == "sync"
+    sock.setblocking(blocking)
+    run = (lambda step: step()) if blocking else (lambda step: drive(step, sock))
+    tls = context.wrap_socket(sock, server_hostname=name, do_handshake_on_connect=False)
+    sock = tls
+    try:
+        run(tls.do_handshake)
+        ok = account(tls)
+        if end == "talk":
+            run(lambda: tls.send(b"abc\n"))
+            assert run(lambda: tls.recv(100)) == b"cba\n"
+        if end != "close":
+            run(tls.unwrap)
+        print(ok, flush=True)
+    finally:
+        tls.close()
+
+
+def bio(context):
+    """The handshake over memory: the library never sees the socket."""
+    sock = socket.create_connection((host, port))
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    tls = context.wrap_bio(incoming, outgoing, server_hostname=name)
+
+    def run(step):
+        while True:
+            try:
+                result = step()
+                sock.sendall(outgoing.read())
+                return result
+            except ssl.SSLWantReadError:
+                sock.sendall(outgoing.read())
+                received = sock.recv(65536)
+                incoming.write(received) if received else incoming.write_eof()
+
+    try:
+        run(tls.do_handshake)
+        ok = account(tls)
+        run(lambda: tls.write(b"abc\n"))
+        assert run(lambda: tls.read(100)) == b"cba\n"
+        run(tls.unwrap)
+        print(ok, flush=True)
+    finally:
+        sock.sendall(outgoing.read())
+        sock.close()
+
+
+async def asynchronous(context):
+    reader, writer = await asyncio.open_connection(host, port, ssl=context, server_hostname=name)
+    writer.write(b"abc\n")
+    assert await reader.readline() == b"cba\n"
+    ok = account(writer.get_extra_info("ssl_object"))
+    writer.close()
+    await writer.wait_closed()
+    print(ok, flush=True)
+
+
+def one(context):
+    try:
+        if mode == "asyncio":
+            asyncio.run(asynchronous(context))
+        elif mode == "bio":
+            bio(context)
+        else:
+            sync(context)
+    except (OSError, AssertionError) as error:
+        print("error", error, flush=True)
+
+
+context = make_context()
+for _ in range(int(options.get("count", "1"))):
+    one(context)

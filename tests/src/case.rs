@@ -1,0 +1,153 @@
+//! One case: a port of its own, and what the tracer says about it.
+
+use std::{
+    net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener},
+    sync::{
+        Arc,
+        atomic::{AtomicU16, Ordering},
+    },
+    thread,
+};
+
+use anyhow::{Context, Result, bail};
+use tls_trace::report::Report;
+
+use crate::{
+    actor, environment,
+    expect::{Expected, compare},
+    seconds,
+    tracer::{Mark, Tracer},
+};
+
+/// Runs a case, unless root or a program is missing: then says so.
+///
+/// # Panics
+/// The case failed.
+pub fn truth(programs: &[&str], body: impl FnOnce(&Case) -> Result<()>) {
+    let current = thread::current();
+    let name = current.name().unwrap_or("case");
+    if environment::skip_without_root(name) {
+        return;
+    }
+    let result = environment::have_programs(name, programs)
+        .and_then(|all| if all { body(&Case::start()?) } else { Ok(()) });
+    if let Err(error) = result {
+        panic!("{name}: {error:#}");
+    }
+}
+
+/// One case.
+#[derive(Debug)]
+pub struct Case {
+    tracer: &'static Tracer,
+    mark: Mark,
+    port: u16,
+}
+
+impl Case {
+    fn start() -> Result<Self> {
+        let tracer = Tracer::shared()?;
+        Ok(Self {
+            tracer,
+            mark: tracer.mark(),
+            port: free_port()?,
+        })
+    }
+
+    /// The server's port; nothing listens there yet.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// The port on 127.0.0.1.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), self.port)
+    }
+
+    /// The tracer.
+    #[must_use]
+    pub fn tracer(&self) -> &'static Tracer {
+        self.tracer
+    }
+
+    /// Waits until the tracer has reported these ends of this case's connections, and checks that
+    /// it reported nothing else for them.
+    ///
+    /// # Errors
+    /// The tracer said something else; the error shows each field of the nearest report.
+    pub fn expect(&self, expected: impl IntoIterator<Item = Expected>) -> Result<()> {
+        let expected: Vec<_> = expected.into_iter().collect();
+        self.wait_for(expected.len())?;
+        self.fence()?;
+        compare(&expected, &self.reports())
+    }
+
+    /// All reports once there are this many of them and no more to come.
+    ///
+    /// # Errors
+    /// The tracer ended or could not be asked. Too few reports are not an error here.
+    pub fn all(&self, count: usize) -> Result<Vec<Arc<Report>>> {
+        self.wait_for(count)?;
+        self.fence()?;
+        Ok(self.reports())
+    }
+
+    /// Waits until one more report than now is there, when a case goes on after it.
+    ///
+    /// # Errors
+    /// The tracer ended.
+    pub fn wait_for(&self, count: usize) -> Result<()> {
+        self.tracer.wait(seconds(10.0), self.mark, |reports| {
+            reports.iter().filter(|report| self.mine(report)).count() >= count
+        })?;
+        Ok(())
+    }
+
+    /// Everything reported for this case so far.
+    #[must_use]
+    pub fn reports(&self) -> Vec<Arc<Report>> {
+        let mut reports = self.tracer.reports(self.mark);
+        reports.retain(|report| self.mine(report));
+        reports
+    }
+
+    fn mine(&self, report: &Report) -> bool {
+        report.local.port() == self.port || report.remote.port() == self.port
+    }
+
+    /// Makes a connection that is refused and waits for its report: what happened before has been
+    /// judged by then.
+    fn fence(&self) -> Result<()> {
+        let port = free_port()?;
+        let mark = self.tracer.mark();
+        if actor::connect((Ipv4Addr::LOCALHOST, port).into()).is_ok() {
+            bail!("port {port} was free a moment ago");
+        }
+        let reported = self.tracer.wait(seconds(10.0), mark, |reports| {
+            reports.iter().any(|report| report.remote.port() == port)
+        })?;
+        if !reported {
+            bail!("the tracer did not report a refused connection to port {port}");
+        }
+        Ok(())
+    }
+}
+
+/// A port that nothing uses, below the ephemeral ports so that no client gets it by chance.
+fn free_port() -> Result<u16> {
+    const FIRST: u16 = 10_000;
+    const LAST: u16 = 31_999;
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    // Processes side by side start at different ports.
+    let start = std::process::id().wrapping_mul(97) % u32::from(LAST - FIRST);
+    for _ in FIRST..LAST {
+        let step = NEXT.fetch_add(1, Ordering::Relaxed);
+        let port = FIRST + u16::try_from((start + u32::from(step)) % u32::from(LAST - FIRST))?;
+        if TcpListener::bind(("::", port)).is_ok() {
+            return Ok(port);
+        }
+    }
+    None.context("no free port")
+}

@@ -1,0 +1,113 @@
+//! Clients that speak TLS.
+
+use std::{env, fs, net::SocketAddr, path::PathBuf, sync::OnceLock};
+
+use anyhow::{Result, anyhow};
+
+use crate::{
+    environment::scratch,
+    program::{Finished, Program},
+};
+
+/// `openssl s_client`; it talks until its input ends.
+#[must_use]
+pub fn openssl(server: SocketAddr) -> Program {
+    Program::new("openssl").args(&format!("s_client -connect {server}"))
+}
+
+/// Exchanges a line with a server that reverses lines, and leaves in good order.
+///
+/// # Errors
+/// The client ended before.
+pub fn openssl_talk(client: Program) -> Result<Finished> {
+    let mut client = client.start()?;
+    client.say("abc\n")?;
+    client.until("cba")?;
+    client.finish()
+}
+
+/// A Python client; `options` as in its script.
+#[must_use]
+pub fn python(server: SocketAddr, options: &str) -> Program {
+    Program::new("python3")
+        .arg("-c")
+        .arg(include_str!("../programs/client.py"))
+        .args(&format!("{} {} {options}", server.ip(), server.port()))
+}
+
+/// curl, silent, for a path on an HTTPS server.
+#[must_use]
+pub fn curl(server: SocketAddr, path: &str) -> Program {
+    Program::new("curl").args(&format!("-sS --noproxy * https://{server}{path}"))
+}
+
+/// `gnutls-cli`; it talks until its input ends.
+#[must_use]
+pub fn gnutls(server: SocketAddr, ca: &str) -> Program {
+    Program::new("gnutls-cli").args(&format!(
+        "--port {} --x509cafile {ca} {}",
+        server.port(),
+        server.ip()
+    ))
+}
+
+/// A Node client.
+#[must_use]
+pub fn node(server: SocketAddr, ca: &str) -> Program {
+    Program::new("node")
+        .arg("-e")
+        .arg(include_str!("../programs/client.js"))
+        .args(&format!("-- {} {} {ca}", server.ip(), server.port()))
+}
+
+/// A Java client.
+///
+/// # Errors
+/// Its source cannot be written.
+pub fn java(server: SocketAddr, ca: &str) -> Result<Program> {
+    let source = scratch()?.join("Client.java");
+    fs::write(&source, include_str!("../programs/Client.java"))?;
+    // The C1 compiler alone and one collector thread: the program lives for one handshake.
+    Ok(Program::new("java")
+        .args("-XX:TieredStopAtLevel=1 -XX:+UseSerialGC")
+        .arg(source)
+        .args(&format!("{} {} {ca}", server.ip(), server.port())))
+}
+
+/// The Go client, from `TLS_TRACE_TEST_GO_CLIENT` or built here; arguments as in its source.
+///
+/// # Errors
+/// It does not build.
+pub fn go(server: SocketAddr, options: &str) -> Result<Program> {
+    static BUILT: OnceLock<Result<PathBuf, String>> = OnceLock::new();
+    let path = BUILT
+        .get_or_init(|| match env::var_os("TLS_TRACE_TEST_GO_CLIENT") {
+            Some(path) => Ok(path.into()),
+            None => build_go().map_err(|error| format!("{error:#}")),
+        })
+        .as_ref()
+        .map_err(|error| anyhow!("{error}"))?;
+    Ok(Program::at(path).args(&format!("{server} {options}")))
+}
+
+fn build_go() -> Result<PathBuf> {
+    let target = scratch()?.join("go-client");
+    let source = scratch()?.join("main.go");
+    fs::write(&source, include_str!("../programs/client.go"))?;
+    Program::new("go")
+        .args("build -o")
+        .arg(&target)
+        .arg(source)
+        .run()?
+        .success()?;
+    Ok(target)
+}
+
+/// The program that [`go`] needs.
+#[must_use]
+pub fn go_program() -> &'static str {
+    match env::var_os("TLS_TRACE_TEST_GO_CLIENT") {
+        Some(_) => "true",
+        None => "go",
+    }
+}

@@ -1,0 +1,149 @@
+//! Handshakes in which somebody waits in vain.
+
+use std::io::{ErrorKind, Write};
+
+use tls_trace::report::{Cause, Initiator, Notice, Phase};
+use tls_trace_tests::{
+    actor, certificates::Certificates, client, clients, fault::Rules, netns::Pair, server, servers,
+    truth,
+};
+
+/// The client's patience ends: it closes, nothing has come.
+#[test]
+fn server_accepts_and_stays_silent() {
+    truth(&[], |case| {
+        let listener = actor::listen(case.address())?;
+        let client_end = actor::hello(case.address())?;
+        let mut server_end = actor::accept_hello(&listener)?;
+        drop(client_end);
+        assert!(actor::read_to_end(&mut server_end)?.is_empty());
+        drop(server_end);
+        case.expect([
+            client().failed(
+                Phase::ClientHello,
+                Initiator::ClientApp,
+                Cause::ServerSilent,
+            ),
+            server().failed(
+                Phase::ClientHello,
+                Initiator::ClientApp,
+                Cause::ServerSilent,
+            ),
+        ])
+    });
+}
+
+/// The server's patience ends: it closes, nothing has come.
+#[test]
+fn client_connects_and_stays_silent() {
+    truth(&[], |case| {
+        let listener = actor::listen(case.address())?;
+        let mut client_end = actor::connect(case.address())?;
+        drop(actor::accept(&listener)?);
+        assert!(actor::read_to_end(&mut client_end)?.is_empty());
+        drop(client_end);
+        case.expect([
+            client().failed(Phase::Connected, Initiator::ServerApp, Cause::ClientSilent),
+            server().failed(Phase::Connected, Initiator::ServerApp, Cause::ClientSilent),
+        ])
+    });
+}
+
+#[test]
+fn server_stops_after_server_hello() {
+    truth(&[], |case| {
+        let listener = actor::listen(case.address())?;
+        let mut client_end = actor::hello(case.address())?;
+        let mut server_end = actor::accept_hello(&listener)?;
+        let server_hello = actor::server_hello();
+        server_end.write_all(&server_hello)?;
+        actor::read_exactly(&mut client_end, server_hello.len())?;
+        drop(client_end);
+        assert!(actor::read_to_end(&mut server_end)?.is_empty());
+        drop(server_end);
+        case.expect([
+            client().failed(
+                Phase::ServerHello,
+                Initiator::ClientApp,
+                Cause::HandshakeStalled,
+            ),
+            server().failed(
+                Phase::ServerHello,
+                Initiator::ClientApp,
+                Cause::HandshakeStalled,
+            ),
+        ])
+    });
+}
+
+/// Every ClientHello is lost until the client's kernel gives up.
+#[test]
+fn client_hello_is_lost_for_good() {
+    truth(&["ip", "nft"], |case| {
+        let pair = Pair::create()?;
+        let address = pair.address(case.port());
+        let listener = pair.server.within(|| Ok(actor::listen(address)?))?;
+        let mut client_end = pair.client.within(|| Ok(actor::connect(address)?))?;
+        let server_end = actor::accept(&listener)?;
+        actor::user_timeout(&client_end, 1000)?;
+        let rules = lose_data(&pair, case.port())?;
+        client_end.write_all(&actor::client_hello(b"localhost"))?;
+        let error = actor::read_to_end(&mut client_end).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::TimedOut);
+        rules.hit(2)?;
+        drop(rules);
+        drop(server_end);
+        case.expect([
+            client()
+                .failed(
+                    Phase::ClientHello,
+                    Initiator::ClientKernel,
+                    Cause::ClientHelloLost,
+                )
+                .notices([Notice::ClientHelloRetransmitted])
+                .and("ClientHello retransmits counted", |report| {
+                    report.tcp.client_hello_retransmits >= 1
+                }),
+            server().failed(Phase::Connected, Initiator::ServerApp, Cause::ClientSilent),
+        ])
+    });
+}
+
+/// The ClientHello is lost a few times; then all is well.
+#[test]
+fn client_hello_is_lost_for_a_while() {
+    truth(&["ip", "nft", "openssl", "python3"], |case| {
+        let pair = Pair::create()?;
+        let certificates = Certificates::shared()?;
+        let bind = "bind=10.77.0.2";
+        let _server = servers::python(case.port(), &certificates.good(), bind)
+            .within(&pair.server)
+            .start()?
+            .listening(case.port())?;
+        let rules = lose_data(&pair, case.port())?;
+        let ca = format!("ca={}", certificates.ca());
+        let client_end = clients::python(pair.address(case.port()), &ca)
+            .within(&pair.client)
+            .start()?;
+        rules.hit(3)?;
+        drop(rules);
+        client_end.finish()?.said("ok TLSv1.3")?;
+        case.expect([
+            client()
+                .notices([Notice::ClientHelloRetransmitted])
+                .and("ClientHello retransmits counted", |report| {
+                    report.tcp.client_hello_retransmits >= 2
+                }),
+            server(),
+        ])
+    });
+}
+
+/// Segments with payload to the server are lost.
+fn lose_data(pair: &Pair, port: u16) -> anyhow::Result<Rules<'_>> {
+    Rules::input(
+        &pair.server,
+        &format!("tcp dport {port} tcp flags & psh == psh"),
+        "drop",
+    )
+}

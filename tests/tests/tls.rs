@@ -1,0 +1,313 @@
+//! What TLS itself says no to, and what it only mentions.
+
+use std::net::{IpAddr, Ipv6Addr};
+
+use anyhow::Result;
+use tls_trace::report::{Cause, Initiator, Notice, Phase};
+use tls_trace_tests::{
+    Case, Expected, certificates::Certificates, client, clients, netns::Pair, program::Finished,
+    server, servers, truth,
+};
+
+#[test]
+fn tls_1_2() {
+    established("-tls1_2", "TLS 1.2");
+}
+
+#[test]
+fn tls_1_3() {
+    established("-tls1_3", "TLS 1.3");
+}
+
+/// `s_client` and `s_server` exchange a line and leave in good order.
+fn established(version: &'static str, name: &'static str) {
+    truth(&["openssl"], |case| {
+        let certificates = Certificates::shared()?;
+        let _server = servers::openssl(case.port(), &certificates.good())
+            .start()?
+            .listening(case.port())?;
+        let program = clients::openssl(case.address()).args(&format!(
+            "{version} -servername localhost -verify_return_error -CAfile {}",
+            certificates.ca()
+        ));
+        clients::openssl_talk(program)?.success()?;
+        case.expect(both(|end| {
+            end.and("version", |report| report.version.as_deref() == Some(name))
+                .and("server name", |report| {
+                    report.sni.as_deref() == Some("localhost")
+                })
+                .and("process", |report| {
+                    report.comm.as_deref() == Some("openssl")
+                })
+        }))
+    });
+}
+
+#[test]
+fn no_common_version_for_an_old_client() {
+    refused_by_openssl("-tls1_3", "-tls1_2", Cause::ProtocolVersion);
+}
+
+#[test]
+fn no_common_version_for_an_old_server() {
+    refused_by_openssl("-tls1_2", "-tls1_3", Cause::ProtocolVersion);
+}
+
+#[test]
+fn no_shared_cipher_in_tls_1_2() {
+    refused_by_openssl(
+        "-tls1_2 -cipher ECDHE-ECDSA-AES128-GCM-SHA256",
+        "-tls1_2 -cipher ECDHE-ECDSA-AES256-GCM-SHA384",
+        Cause::HandshakeFailure,
+    );
+}
+
+#[test]
+fn no_shared_cipher_in_tls_1_3() {
+    refused_by_openssl(
+        "-tls1_3 -ciphersuites TLS_AES_128_GCM_SHA256",
+        "-tls1_3 -ciphersuites TLS_AES_256_GCM_SHA384",
+        Cause::HandshakeFailure,
+    );
+}
+
+#[test]
+fn no_shared_group() {
+    refused_by_openssl(
+        "-tls1_3 -groups P-521",
+        "-tls1_3 -groups X25519",
+        Cause::HandshakeFailure,
+    );
+}
+
+#[test]
+fn no_shared_application_protocol() {
+    refused_by_openssl("-alpn h2", "-alpn http/1.1", Cause::NoApplicationProtocol);
+}
+
+/// The server answers the ClientHello with an alert in the clear.
+fn refused_by_openssl(server_options: &str, client_options: &str, cause: Cause) {
+    truth(&["openssl"], |case| {
+        let certificates = Certificates::shared()?;
+        let _server = servers::openssl(case.port(), &certificates.good())
+            .args(server_options)
+            .start()?
+            .listening(case.port())?;
+        let finished = clients::openssl(case.address())
+            .args(client_options)
+            .run()?;
+        finished.said("alert")?;
+        case.expect(both(|end| {
+            end.failed(Phase::ClientHello, Initiator::ServerApp, cause)
+        }))
+    });
+}
+
+#[test]
+fn hello_retry_request() {
+    truth(&["openssl"], |case| {
+        let certificates = Certificates::shared()?;
+        let _server = servers::openssl(case.port(), &certificates.good())
+            .args("-groups P-256")
+            .start()?
+            .listening(case.port())?;
+        let program = clients::openssl(case.address()).args("-tls1_3 -groups X25519:P-256");
+        clients::openssl_talk(program)?.success()?;
+        case.expect(both(|end| {
+            end.notices([Notice::HelloRetryRequest])
+                .and("group", |report| {
+                    report.group.as_deref() == Some("secp256r1")
+                })
+        }))
+    });
+}
+
+#[test]
+fn certificate_of_an_unknown_ca() {
+    let untrusted = Certificates::untrusted;
+    rejected_by_client("-tls1_2", untrusted, Cause::CertificateUnknownCa);
+    rejected_by_client("-tls1_3", untrusted, Cause::CertificateUnknownCa);
+}
+
+#[test]
+fn certificate_expired() {
+    rejected_by_client("-tls1_2", Certificates::expired, Cause::CertificateExpired);
+    rejected_by_client("-tls1_3", Certificates::expired, Cause::CertificateExpired);
+}
+
+/// OpenSSL says `bad_certificate`; that it is the name only the library knows.
+#[test]
+fn certificate_for_another_name() {
+    rejected_by_client("-tls1_2", Certificates::wrong_name, Cause::CertificateBad);
+    rejected_by_client("-tls1_3", Certificates::wrong_name, Cause::CertificateBad);
+}
+
+/// OpenSSL's clients object in the clear even in TLS 1.3: they have no write key yet.
+fn rejected_by_client(version: &str, certificate: impl Fn(&Certificates) -> String, cause: Cause) {
+    truth(&["openssl"], |case| {
+        let certificates = Certificates::shared()?;
+        let _server = servers::openssl(case.port(), &certificate(certificates))
+            .start()?
+            .listening(case.port())?;
+        let finished = clients::openssl(case.address())
+            .args(&format!(
+                "{version} -verify_return_error -verify_hostname localhost -CAfile {}",
+                certificates.ca()
+            ))
+            .run()?;
+        finished.said("verify error")?;
+        let phase = match version {
+            "-tls1_2" => Phase::ServerHello,
+            _ => Phase::EncryptedHandshake,
+        };
+        case.expect(both(|end| end.failed(phase, Initiator::ClientApp, cause)))
+    });
+}
+
+/// TLS 1.2: CertificateRequest, an empty Certificate and the alert are all in the clear.
+#[test]
+fn client_certificate_missing_in_tls_1_2() {
+    truth(&["python3"], |case| {
+        let finished = without_client_certificate(case, "1.2")?;
+        finished.said("error")?;
+        case.expect(both(|end| {
+            end.failed(
+                Phase::ServerHello,
+                Initiator::ServerApp,
+                Cause::CertificateRequired,
+            )
+            .likely()
+        }))
+    });
+}
+
+/// TLS 1.3: the client believes it is through; the server's alert is encrypted.
+#[test]
+fn client_certificate_missing_in_tls_1_3() {
+    truth(&["python3"], |case| {
+        let finished = without_client_certificate(case, "1.3")?;
+        finished.said("error")?.said("certificate required")?;
+        case.expect(both(|end| {
+            end.failed(
+                Phase::Finished,
+                Initiator::ServerApp,
+                Cause::RejectedAfterFinished,
+            )
+            .likely()
+        }))
+    });
+}
+
+fn without_client_certificate(case: &Case, version: &str) -> Result<Finished> {
+    let certificates = Certificates::shared()?;
+    let options = format!("ca={}", certificates.ca());
+    let _server = servers::python(case.port(), &certificates.good(), &options)
+        .start()?
+        .listening(case.port())?;
+    clients::python(case.address(), &format!("{options} max={version}")).run()
+}
+
+#[test]
+fn client_certificate_present() {
+    truth(&["python3"], |case| {
+        let certificates = Certificates::shared()?;
+        let ca = format!("ca={}", certificates.ca());
+        let _server = servers::python(case.port(), &certificates.good(), &ca)
+            .start()?
+            .listening(case.port())?;
+        let options = format!("{ca} cert={}", certificates.client());
+        clients::python(case.address(), &options)
+            .run()?
+            .said("ok TLSv1.3")?;
+        case.expect(both(|end| end))
+    });
+}
+
+/// A Python server selects nothing and goes on. In TLS 1.2 that is in the clear.
+#[test]
+fn alpn_silently_not_negotiated_in_tls_1_2() {
+    truth(&["python3"], |case| {
+        silent_alpn(case, "1.2")?.said("ok TLSv1.2 None")?;
+        case.expect(both(|end| {
+            end.notices([Notice::AlpnNotNegotiated])
+                .and("offered", |report| {
+                    report.alpn.offered.as_deref() == Some(&["http/1.1".to_owned()])
+                })
+        }))
+    });
+}
+
+/// In TLS 1.3 the selection is encrypted: nothing may be claimed.
+#[test]
+fn alpn_silently_not_negotiated_in_tls_1_3() {
+    truth(&["python3"], |case| {
+        silent_alpn(case, "1.3")?.said("ok TLSv1.3 None")?;
+        case.expect(both(|end| end))
+    });
+}
+
+fn silent_alpn(case: &Case, version: &str) -> Result<Finished> {
+    let certificates = Certificates::shared()?;
+    let _server = servers::python(case.port(), &certificates.good(), "alpn=h2")
+        .start()?
+        .listening(case.port())?;
+    clients::python(case.address(), &format!("alpn=http/1.1 max={version}")).run()
+}
+
+#[test]
+fn over_ipv6() {
+    truth(&["openssl"], |case| {
+        let certificates = Certificates::shared()?;
+        let _server = servers::openssl(case.port(), &certificates.good())
+            .start()?
+            .listening(case.port())?;
+        let address = (IpAddr::V6(Ipv6Addr::LOCALHOST), case.port()).into();
+        clients::openssl_talk(clients::openssl(address))?.success()?;
+        case.expect(both(|end| {
+            end.and("IPv6", |report| {
+                report.local.is_ipv6() && report.remote.is_ipv6()
+            })
+        }))
+    });
+}
+
+#[test]
+fn between_network_namespaces() {
+    truth(&["ip", "openssl"], |case| {
+        let pair = Pair::create()?;
+        let certificates = Certificates::shared()?;
+        let _server = servers::openssl(case.port(), &certificates.good())
+            .within(&pair.server)
+            .start()?
+            .listening(case.port())?;
+        for address in [pair.address(case.port()), pair.address_v6(case.port())] {
+            let program = clients::openssl(address).within(&pair.client);
+            clients::openssl_talk(program)?.success()?;
+        }
+        case.expect(both(|end| end).into_iter().chain(both(|end| end)))
+    });
+}
+
+/// A key share of ML-KEM makes the ClientHello larger than a segment.
+#[test]
+fn client_hello_in_two_segments() {
+    truth(&["ip", "python3", clients::go_program()], |case| {
+        let pair = Pair::create()?;
+        let certificates = Certificates::shared()?;
+        let _server = servers::python(case.port(), &certificates.good(), "bind=10.77.0.2")
+            .within(&pair.server)
+            .start()?
+            .listening(case.port())?;
+        let ca = format!("ca={}", certificates.ca());
+        clients::go(pair.address(case.port()), &ca)?
+            .within(&pair.client)
+            .run()?
+            .said("ok TLS 1.3")?;
+        case.expect(both(|end| end))
+    });
+}
+
+/// What is expected of the client's end and of the server's.
+fn both(expected: impl Fn(Expected) -> Expected) -> [Expected; 2] {
+    [expected(client()), expected(server())]
+}
