@@ -1,8 +1,8 @@
-//! Both directions of one connection: reassembly, records, messages.
+//! Both directions of one connection.
 
 use crate::{
     event::{Direction, Segment, Timestamp},
-    wire::Observation,
+    wire::{Observation, output::Output, stream::Stream},
 };
 
 /// Bounds on what one conversation may hold.
@@ -24,19 +24,25 @@ impl Default for Limits {
 #[derive(Debug, Default)]
 pub struct Conversation {
     limits: Limits,
+    egress: Stream,
+    ingress: Stream,
 }
 
 impl Conversation {
     /// An empty conversation.
     #[must_use]
     pub fn new(limits: Limits) -> Self {
-        Self { limits }
+        Self {
+            limits,
+            ..Self::default()
+        }
     }
 
     /// States the sequence number of the first payload byte of a direction, known from the kernel or
-    /// from a SYN. Without it the stream begins where its first segment begins.
+    /// from a SYN. Without it the stream begins where its first segment with payload begins; once it
+    /// has begun this has no effect.
     pub fn set_base(&mut self, direction: Direction, seq: u32) {
-        let _ = (direction, seq, self.limits);
+        self.stream(direction).set_base(seq);
     }
 
     /// Takes a segment and appends what it completes to `observations`.
@@ -46,6 +52,40 @@ impl Conversation {
         segment: &Segment,
         observations: &mut Vec<Observation>,
     ) {
-        let _ = (time, segment, observations);
+        let direction = segment.direction;
+        let bound = self.limits.buffered_bytes;
+        let mut output = Output {
+            time,
+            direction,
+            observations,
+        };
+        self.stream(direction).segment(segment, bound, &mut output);
+    }
+
+    /// No more segments come: appends what can be said of bytes that were waiting for others. A
+    /// direction with a hole is [`Lost`](super::ObservationKind::Lost), a few bytes that begin
+    /// neither TLS nor another protocol are [`NotTls`](super::ObservationKind::NotTls).
+    pub fn finish(&mut self, time: Timestamp, observations: &mut Vec<Observation>) {
+        for direction in [Direction::Egress, Direction::Ingress] {
+            let mut output = Output {
+                time,
+                direction,
+                observations,
+            };
+            self.stream(direction).finish(&mut output);
+        }
+    }
+
+    /// Bytes held, of both directions.
+    #[must_use]
+    pub fn held(&self) -> usize {
+        self.egress.held() + self.ingress.held()
+    }
+
+    fn stream(&mut self, direction: Direction) -> &mut Stream {
+        match direction {
+            Direction::Egress => &mut self.egress,
+            Direction::Ingress => &mut self.ingress,
+        }
     }
 }

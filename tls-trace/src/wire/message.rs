@@ -8,11 +8,12 @@ use crate::event::{Direction, Timestamp};
 /// Something seen on the wire, in stream order within its direction.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Observation {
-    /// Time of the segment that completed it.
+    /// Time of the segment that completed it; of an encrypted record, its header.
     pub time: Timestamp,
     /// Who sent it.
     pub direction: Direction,
-    /// Offset of its first byte in the stream of that direction.
+    /// Offset of its first byte in the stream of that direction; of a handshake message, the first
+    /// byte of the message itself.
     pub offset: u64,
     /// What.
     pub kind: ObservationKind,
@@ -21,7 +22,7 @@ pub struct Observation {
 /// Kinds of [`Observation`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ObservationKind {
-    /// A first handshake record began with the ClientHello type, though the message is not complete yet.
+    /// The first ClientHello of this direction began. It is said before every complete one, too.
     ClientHelloStarted,
     /// A complete ClientHello.
     ClientHello(Box<ClientHello>),
@@ -33,7 +34,7 @@ pub enum ObservationKind {
     ChangeCipherSpec,
     /// An alert in the clear.
     Alert(AlertMessage),
-    /// A record behind encryption.
+    /// A record behind encryption, as soon as its header is seen.
     Encrypted(EncryptedRecord),
     /// The first bytes of this direction are not TLS.
     NotTls(Plaintext),
@@ -49,35 +50,35 @@ pub enum ObservationKind {
 /// ClientHello (RFC 8446 §4.1.2), GREASE values (RFC 8701) left in place.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ClientHello {
-    /// legacy_version.
+    /// `legacy_version`.
     pub legacy_version: u16,
     /// random; equal on both ends of the connection, kept over HelloRetryRequest.
     pub random: [u8; 32],
-    /// legacy_session_id.
+    /// `legacy_session_id`.
     pub session_id: Bytes,
-    /// cipher_suites.
+    /// `cipher_suites`.
     pub cipher_suites: Vec<u16>,
     /// Extension types, in order.
     pub extensions: Vec<u16>,
-    /// host_name of server_name (RFC 6066 §3): any bytes.
+    /// `host_name` of `server_name` (RFC 6066 §3): any bytes.
     pub server_name: Option<Bytes>,
-    /// protocol_name_list (RFC 7301): any bytes; absent without the extension.
+    /// `protocol_name_list` (RFC 7301): any bytes; absent without the extension.
     pub alpn: Option<Vec<Bytes>>,
-    /// supported_versions; empty without the extension.
+    /// `supported_versions`; empty without the extension.
     pub supported_versions: Vec<u16>,
-    /// supported_groups.
+    /// `supported_groups`.
     pub supported_groups: Vec<u16>,
     /// Groups that have a key share.
     pub key_shares: Vec<u16>,
-    /// signature_algorithms.
+    /// `signature_algorithms`.
     pub signature_algorithms: Vec<u16>,
     /// Number of PSK identities offered (TLS 1.3).
     pub psk_identities: u16,
-    /// early_data was offered.
+    /// `early_data` was offered.
     pub early_data: bool,
-    /// session_ticket with a ticket inside (RFC 5077).
+    /// `session_ticket` with a ticket inside (RFC 5077).
     pub session_ticket: bool,
-    /// encrypted_client_hello (type 0xfe0d): the server_name here is the outer one.
+    /// `encrypted_client_hello` (type 0xfe0d): the `server_name` here is the outer one.
     pub encrypted_client_hello: bool,
     /// Bytes of the message on the wire, header included.
     pub length: u32,
@@ -90,11 +91,11 @@ pub struct ServerHello {
     pub random: [u8; 32],
     /// The special random of a HelloRetryRequest.
     pub hello_retry_request: bool,
-    /// Negotiated version: supported_versions where present, else legacy_version.
+    /// Negotiated version: `supported_versions` where present, else `legacy_version`.
     pub version: u16,
-    /// cipher_suite.
+    /// `cipher_suite`.
     pub cipher_suite: u16,
-    /// session_id echoed or given.
+    /// `session_id` echoed or given.
     pub session_id: Bytes,
     /// Extension types, in order.
     pub extensions: Vec<u16>,
@@ -102,7 +103,7 @@ pub struct ServerHello {
     pub alpn: Option<Bytes>,
     /// Group of the key share (or the one asked for by HelloRetryRequest).
     pub group: Option<u16>,
-    /// pre_shared_key: the index selected.
+    /// `pre_shared_key`: the index selected.
     pub selected_psk: Option<u16>,
     /// Bytes of the message on the wire, header included.
     pub length: u32,
@@ -117,7 +118,8 @@ pub struct HandshakeMessage {
     pub message_type: u8,
     /// Bytes of the body.
     pub length: u32,
-    /// The body, for types Certificate, CertificateRequest and ServerKeyExchange; else empty.
+    /// The body, for types Certificate, CertificateRequest and ServerKeyExchange up to
+    /// [`Limits::buffered_bytes`](super::Limits::buffered_bytes); else empty.
     pub body: Bytes,
 }
 
@@ -133,7 +135,7 @@ pub struct AlertMessage {
 /// A record whose content is encrypted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EncryptedRecord {
-    /// ContentType on the outside: 21, 22 or 23.
+    /// ContentType on the outside: 21, 22, 23, or 24 for a heartbeat.
     pub content_type: u8,
     /// Length field of the record header.
     pub length: u16,
@@ -144,7 +146,7 @@ pub struct EncryptedRecord {
 pub struct Plaintext {
     /// The protocol recognised.
     pub protocol: PlaintextProtocol,
-    /// First bytes, at most 128.
+    /// First bytes, at most 128: as many as were at hand when the protocol was recognised.
     pub sample: Bytes,
 }
 
@@ -171,6 +173,6 @@ pub enum PlaintextProtocol {
 /// A hole that will not be filled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StreamLoss {
-    /// Bytes missing at least; 0 where the beginning of the stream was not seen.
+    /// Bytes missing at least, or of a hello too long to hold.
     pub bytes: u64,
 }

@@ -4,10 +4,23 @@
 //! stream order per direction. It knows nothing of verdicts.
 #![forbid(unsafe_code)]
 
+mod client_hello;
 mod conversation;
+mod extension;
+mod handshake;
 mod message;
+mod output;
+mod plaintext;
+mod reader;
+mod reassembly;
+mod record;
+mod server_hello;
+mod stream;
+#[cfg(test)]
+mod tests;
 
 pub use conversation::{Conversation, Limits};
+pub use extension::is_grease;
 pub use message::{
     AlertMessage, ClientHello, EncryptedRecord, HandshakeMessage, Observation, ObservationKind,
     Plaintext, PlaintextProtocol, ServerHello, StreamLoss,
