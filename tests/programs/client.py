@@ -1,8 +1,9 @@
 """A TLS client. Arguments: HOST PORT [NAME=VALUE...]; prints "ok VERSION ALPN" or "error TEXT".
 
 mode=sync|nonblocking|asyncio|bio   how the handshake is driven
-end=talk|leave|close                exchange a line and close_notify | close_notify at once | close at once
-ca, cert, name, min, max, ciphers, alpn, count
+end=talk|leave|close|hold           exchange a line and close_notify | close_notify at once | close at once |
+                                    exchange a line, say "held", exchange another when told to
+ca, cert, name, min, max, ciphers, alpn, count; keepalive=1; timeout=MILLISECONDS (TCP_USER_TIMEOUT)
 """
 
 import asyncio
@@ -39,6 +40,12 @@ def account(tls):
     return f"ok {tls.version()} {tls.selected_alpn_protocol()}"
 
 
+def keep_alive(sock):
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for option in (socket.TCP_KEEPIDLE, socket.TCP_KEEPINTVL, socket.TCP_KEEPCNT):
+        sock.setsockopt(socket.IPPROTO_TCP, option, 1)
+
+
 def drive(step, sock):
     """Repeats a step of a non-blocking socket until it is through."""
     while True:
@@ -52,17 +59,28 @@ def drive(step, sock):
 
 def sync(context):
     sock = socket.create_connection((host, port))
+    if "keepalive" in options:
+        keep_alive(sock)
+    if "timeout" in options:
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(options["timeout"]))
     blocking = mode == "sync"
     sock.setblocking(blocking)
     run = (lambda step: step()) if blocking else (lambda step: drive(step, sock))
-    tls = context.wrap_socket(sock, server_hostname=name, do_handshake_on_connect=False)
+    tls = context.wrap_socket(sock, server_hostname=name, do_handshake_on_connect=False,
+                              suppress_ragged_eofs=False)
     sock = tls
     try:
         run(tls.do_handshake)
         ok = account(tls)
-        if end == "talk":
+        if end in ("talk", "hold"):
             run(lambda: tls.send(b"abc\n"))
             assert run(lambda: tls.recv(100)) == b"cba\n"
+        if end == "hold":
+            print("held", flush=True)
+            if options.get("keepalive") is None:
+                sys.stdin.readline()
+                tls.send(b"abc\n")
+            assert tls.recv(100) == b"cba\n"
         if end != "close":
             run(tls.unwrap)
         print(ok, flush=True)

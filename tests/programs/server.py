@@ -1,6 +1,6 @@
 """A TLS server that sends lines back reversed. Arguments: PORT CERTIFICATE [NAME=VALUE...].
 
-ca (demands a client certificate), min, max, alpn, ciphers, bind
+ca (demands a client certificate), min, max, alpn, ciphers, bind, keepalive=1
 """
 
 import socket
@@ -26,7 +26,12 @@ if "ca" in options:
 
 
 def serve(sock):
-    tls = context.wrap_socket(sock, server_side=True, do_handshake_on_connect=False)
+    if "keepalive" in options:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        for option in (socket.TCP_KEEPIDLE, socket.TCP_KEEPINTVL, socket.TCP_KEEPCNT):
+            sock.setsockopt(socket.IPPROTO_TCP, option, 1)
+    tls = context.wrap_socket(sock, server_side=True, do_handshake_on_connect=False,
+                              suppress_ragged_eofs=False)
     try:
         tls.do_handshake()
         while line := tls.recv(1000):

@@ -40,6 +40,12 @@ pub fn server() -> Expected {
     Expected::of(Role::Server)
 }
 
+/// The client's end and the server's, expected alike.
+#[must_use]
+pub fn both(expected: impl Fn(Expected) -> Expected) -> [Expected; 2] {
+    [expected(client()), expected(server())]
+}
+
 impl Expected {
     /// Established, certain, closed by the client.
     fn of(role: Role) -> Self {

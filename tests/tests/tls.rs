@@ -5,8 +5,7 @@ use std::net::{IpAddr, Ipv6Addr};
 use anyhow::Result;
 use tls_trace::report::{Cause, Initiator, Notice, Phase};
 use tls_trace_tests::{
-    Case, Expected, certificates::Certificates, client, clients, netns::Pair, program::Finished,
-    server, servers, truth,
+    Case, both, certificates::Certificates, clients, netns::Pair, program::Finished, servers, truth,
 };
 
 #[test]
@@ -305,9 +304,4 @@ fn client_hello_in_two_segments() {
             .said("ok TLS 1.3")?;
         case.expect(both(|end| end))
     });
-}
-
-/// What is expected of the client's end and of the server's.
-fn both(expected: impl Fn(Expected) -> Expected) -> [Expected; 2] {
-    [expected(client()), expected(server())]
 }

@@ -1,0 +1,210 @@
+//! One good and one bad handshake of every TLS library at hand.
+
+use std::net::SocketAddr;
+
+use anyhow::Result;
+use tls_trace::report::{Cause, Confidence, Initiator, Phase};
+use tls_trace_tests::{
+    Case, both,
+    certificates::Certificates,
+    clients,
+    program::{Finished, Program},
+    servers, truth,
+};
+
+#[test]
+fn python() {
+    for mode in ["sync", "nonblocking", "bio", "asyncio"] {
+        talks(&["python3"], "ok", |server, ca| {
+            Ok(clients::python(server, &format!("ca={ca} mode={mode}")))
+        });
+    }
+}
+
+#[test]
+fn python_tls_1_2() {
+    talks(&["python3"], "ok TLSv1.2", |server, ca| {
+        Ok(clients::python(server, &format!("ca={ca} max=1.2")))
+    });
+}
+
+#[test]
+fn node() {
+    talks(&["node"], "ok TLSv1.3", |server, ca| {
+        Ok(clients::node(server, ca))
+    });
+}
+
+#[test]
+fn java() {
+    talks(&["java"], "ok TLSv1.3", clients::java);
+}
+
+#[test]
+fn go() {
+    talks(&[clients::go_program()], "ok TLS 1.3", |server, ca| {
+        clients::go(server, &format!("ca={ca}"))
+    });
+}
+
+#[test]
+fn go_tls_1_2() {
+    talks(&[clients::go_program()], "ok TLS 1.2", |server, ca| {
+        clients::go(server, &format!("ca={ca} max=1.2"))
+    });
+}
+
+/// The client exchanges a line with a Python server and leaves in good order.
+fn talks(programs: &[&str], says: &str, program: impl Fn(SocketAddr, &str) -> Result<Program>) {
+    truth(&[programs, &["python3"]].concat(), |case| {
+        let certificates = Certificates::shared()?;
+        let _server = servers::python(case.port(), &certificates.good(), "")
+            .start()?
+            .listening(case.port())?;
+        program(case.address(), &certificates.ca())?
+            .run()?
+            .said(says)?;
+        case.expect(both(|end| end))
+    });
+}
+
+#[test]
+fn gnutls() {
+    truth(&["gnutls-cli", "openssl"], |case| {
+        let certificates = Certificates::shared()?;
+        let _server = servers::openssl(case.port(), &certificates.good())
+            .start()?
+            .listening(case.port())?;
+        let mut client = clients::gnutls(case.address(), &certificates.ca()).start()?;
+        client.say("abc\n")?;
+        client.until("cba")?;
+        client.finish()?.success()?;
+        case.expect(both(|end| end))
+    });
+}
+
+#[test]
+fn gnutls_server() {
+    truth(&["gnutls-serv", "openssl"], |case| {
+        let certificates = Certificates::shared()?;
+        let _server = servers::gnutls(case.port(), &certificates.good())
+            .start()?
+            .listening(case.port())?;
+        let mut client = clients::openssl(case.address()).start()?;
+        client.say("abc\n")?;
+        client.until("abc")?;
+        client.finish()?.success()?;
+        case.expect(both(|end| end))
+    });
+}
+
+#[test]
+fn curl_and_nginx_with_http_2() {
+    truth(&["curl", "nginx"], |case| {
+        let certificates = Certificates::shared()?;
+        let _server = servers::nginx_tls(case.port(), 1, &certificates.good())?;
+        clients::curl(case.address(), "/")
+            .args(&format!("--http2 --cacert {}", certificates.ca()))
+            .run()?
+            .success()?
+            .said("hello")?;
+        case.expect(both(|end| {
+            end.and("h2 offered", |report| {
+                report
+                    .alpn
+                    .offered
+                    .as_ref()
+                    .is_some_and(|offered| offered.iter().any(|name| name == "h2"))
+            })
+        }))
+    });
+}
+
+/// curl objects to the certificate in the clear, as OpenSSL's clients do.
+#[test]
+fn curl_rejects_an_unknown_ca() {
+    rejects(
+        &["curl"],
+        "unable to get local issuer",
+        Cause::CertificateUnknownCa,
+        Confidence::Certain,
+        |server, ca| Ok(clients::curl(server, "/").args(&format!("--cacert {ca}"))),
+    );
+}
+
+#[test]
+fn node_rejects_an_unknown_ca() {
+    // Node checks the certificate after the handshake.
+    rejects(
+        &["node"],
+        "error UNABLE_TO_VERIFY_LEAF_SIGNATURE",
+        Cause::Unknown,
+        Confidence::Likely,
+        |server, ca| Ok(clients::node(server, ca)),
+    );
+}
+
+/// Go, Java and GnuTLS encrypt their objection in TLS 1.3: its reason is not on the wire.
+#[test]
+fn go_rejects_an_unknown_ca() {
+    rejects(
+        &[clients::go_program()],
+        "unknown authority",
+        Cause::EncryptedAlert,
+        Confidence::Likely,
+        |server, ca| clients::go(server, &format!("ca={ca}")),
+    );
+}
+
+#[test]
+fn java_rejects_an_unknown_ca() {
+    rejects(
+        &["java"],
+        "error",
+        Cause::EncryptedAlert,
+        Confidence::Likely,
+        clients::java,
+    );
+}
+
+#[test]
+fn gnutls_rejects_an_unknown_ca() {
+    rejects(
+        &["gnutls-cli"],
+        "issuer is unknown",
+        Cause::EncryptedAlert,
+        Confidence::Likely,
+        |server, ca| Ok(clients::gnutls(server, ca)),
+    );
+}
+
+fn rejects(
+    programs: &[&str],
+    says: &str,
+    cause: Cause,
+    confidence: Confidence,
+    program: impl Fn(SocketAddr, &str) -> Result<Program>,
+) {
+    truth(&[programs, &["python3"]].concat(), |case| {
+        let finished = against_untrusted(case, program)?;
+        finished.said(says)?;
+        case.expect(both(|end| {
+            let end = end.failed(Phase::EncryptedHandshake, Initiator::ClientApp, cause);
+            match confidence {
+                Confidence::Certain => end,
+                _ => end.likely(),
+            }
+        }))
+    });
+}
+
+fn against_untrusted(
+    case: &Case,
+    program: impl Fn(SocketAddr, &str) -> Result<Program>,
+) -> Result<Finished> {
+    let certificates = Certificates::shared()?;
+    let _server = servers::python(case.port(), &certificates.untrusted(), "")
+        .start()?
+        .listening(case.port())?;
+    program(case.address(), &certificates.ca())?.run()
+}
