@@ -6,9 +6,11 @@
 
 mod client_hello;
 mod conversation;
+mod escape;
 mod extension;
 mod handshake;
 mod message;
+pub mod names;
 mod output;
 mod plaintext;
 mod reader;
@@ -20,6 +22,7 @@ mod stream;
 mod tests;
 
 pub use conversation::{Conversation, Limits};
+pub use escape::escape;
 pub use extension::is_grease;
 pub use message::{
     AlertMessage, ClientHello, EncryptedRecord, HandshakeMessage, Observation, ObservationKind,
