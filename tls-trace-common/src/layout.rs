@@ -245,3 +245,61 @@ impl Lost {
     /// Number of slots.
     pub const SLOTS: u32 = 4;
 }
+
+abi! {
+    /// Where fields are in this kernel's structs, in bytes from the struct's start; read from the
+    /// kernel's BTF by the loader and placed in the read-only global `OFFSETS`, which makes them
+    /// constants to the verifier and the JIT.
+    pub struct KernelOffsets, size 100 {
+        /// `sock_common::skc_daddr`.
+        pub skc_daddr: u32,
+        /// `sock_common::skc_rcv_saddr`.
+        pub skc_rcv_saddr: u32,
+        /// `sock_common::skc_dport`.
+        pub skc_dport: u32,
+        /// `sock_common::skc_num`.
+        pub skc_num: u32,
+        /// `sock_common::skc_family`.
+        pub skc_family: u32,
+        /// `sock_common::skc_state`.
+        pub skc_state: u32,
+        /// `sock_common::skc_net`.
+        pub skc_net: u32,
+        /// `sock_common::skc_v6_daddr`.
+        pub skc_v6_daddr: u32,
+        /// `sock_common::skc_v6_rcv_saddr`.
+        pub skc_v6_rcv_saddr: u32,
+        /// `sock_common::skc_cookie`.
+        pub skc_cookie: u32,
+        /// `sock_common::skc_flags`.
+        pub skc_flags: u32,
+        /// `net::ns` plus `ns_common::inum`.
+        pub net_inum: u32,
+        /// `sock::sk_err`.
+        pub sk_err: u32,
+        /// `sock::sk_lingertime`.
+        pub sk_lingertime: u32,
+        /// `tcp_sock::bytes_acked`.
+        pub bytes_acked: u32,
+        /// `tcp_sock::bytes_received`.
+        pub bytes_received: u32,
+        /// `tcp_sock::snd_nxt`.
+        pub snd_nxt: u32,
+        /// `tcp_sock::snd_una`.
+        pub snd_una: u32,
+        /// `tcp_sock::rcv_nxt`.
+        pub rcv_nxt: u32,
+        /// `tcp_sock::copied_seq`.
+        pub copied_seq: u32,
+        /// `tcp_sock::total_retrans`.
+        pub total_retrans: u32,
+        /// `task_struct::flags`.
+        pub task_flags: u32,
+        /// `task_struct::exit_code`.
+        pub task_exit_code: u32,
+        /// `sk_buff::cb`, where TCP keeps `tcp_skb_cb` (its `seq` and `end_seq` come first).
+        pub skb_cb: u32,
+        /// Bit number of `SOCK_LINGER` in `sk_flags` (`enum sock_flags`).
+        pub sock_linger_bit: u32,
+    }
+}

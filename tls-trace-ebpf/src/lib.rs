@@ -1,9 +1,20 @@
-//! Shared parts of the eBPF programs.
+//! Shared parts of the eBPF programs: kernel structs, the ring buffer, the panic handler.
+//!
+//! The programs only watch: no program changes, delays or drops anything.
+
 #![no_std]
 
-/// The verifier rejects an endless loop: a program in which a panic is reachable does not load.
+pub mod kernel;
+pub mod output;
+
 #[cfg(target_arch = "bpf")]
 #[panic_handler]
 fn panic(_info: &core::panic::PanicInfo<'_>) -> ! {
+    // An endless loop: should a panic ever be reachable, the verifier refuses the program.
     loop {}
 }
+
+/// License of the programs; the kernel keeps GPL-only helpers from others.
+#[unsafe(link_section = "license")]
+#[unsafe(no_mangle)]
+pub static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";

@@ -1,5 +1,393 @@
-//! cgroup_skb programs: the first bytes of each connection.
+//! `cgroup_skb` programs on the root cgroup: the first TCP payload of every socket, both ways.
+//!
+//! Every path returns 1: the packet goes on. Payload is copied with its sequence number; putting it
+//! in order is user space's work. When user space has seen enough, or the bound is reached, a packet
+//! costs one socket-storage look-up and a branch.
+
 #![no_std]
 #![no_main]
 
-use tls_trace_ebpf as _;
+use core::{ffi::c_void, mem::MaybeUninit, ptr};
+
+use aya_ebpf::{
+    EbpfContext,
+    bindings::{BPF_SK_STORAGE_GET_F_CREATE, bpf_sock},
+    btf_maps::SkStorage,
+    helpers::{
+        bpf_get_socket_cookie, bpf_ktime_get_ns, bpf_sk_fullsock, bpf_skb_load_bytes,
+        generated::bpf_sk_storage_get,
+    },
+    macros::{btf_map, cgroup_skb, map},
+    maps::LruHashMap,
+    programs::SkBuffContext,
+};
+use tls_trace_common::{
+    CAPTURE_BYTES, CAPTURE_SEGMENTS, EGRESS, INGRESS, Kind, LAST, LISTENER, Lost, SEGMENT_MAX,
+    SegmentRecord, Task,
+};
+use tls_trace_ebpf::{
+    kernel::mapped,
+    output::{EVENTS, count_lost, current_task, wakeup},
+};
+
+const IPPROTO_TCP: u8 = 6;
+const TCP_LISTEN: u32 = 10;
+const FIN: u8 = 0x01;
+const RST: u8 = 0x04;
+
+/// What is kept beside a socket.
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct SocketState {
+    /// Payload bytes sent to user space, by direction.
+    bytes: [u32; 2],
+    /// Segments sent to user space, by direction.
+    segments: [u32; 2],
+    /// Not 0: no payload is wanted any more.
+    done: u32,
+    reserved: u32,
+}
+
+/// State of each socket; freed by the kernel with the socket.
+#[btf_map]
+static SOCKETS: SkStorage<SocketState> = SkStorage::new();
+
+/// Cookies of sockets whose payload user space no longer wants. Read only while a socket is not
+/// done, so old entries are harmless.
+#[map]
+static DONE: LruHashMap<u64, u8> = LruHashMap::with_max_entries(65536, 0);
+
+/// Not 0: report FIN and RST of sockets that are done, too; set where the `tcp` object is missing.
+#[unsafe(no_mangle)]
+static WATCH_CLOSE: u32 = 0;
+
+#[cgroup_skb(ingress)]
+fn wire_ingress(ctx: SkBuffContext) -> i32 {
+    segment::<INGRESS, false>(&ctx);
+    1
+}
+
+/// Kernels where `cgroup_skb` programs may ask for the current task (6.10 and later).
+#[cgroup_skb(egress)]
+fn wire_egress(ctx: SkBuffContext) -> i32 {
+    segment::<EGRESS, true>(&ctx);
+    1
+}
+
+/// Kernels where they may not.
+#[cgroup_skb(egress)]
+fn wire_egress_plain(ctx: SkBuffContext) -> i32 {
+    segment::<EGRESS, false>(&ctx);
+    1
+}
+
+/// A TCP segment: pointers into the packet, proven to be inside its linear part.
+#[derive(Clone, Copy)]
+struct Packet {
+    /// IP header, its first 20 bytes.
+    ip: *const u8,
+    ipv6: bool,
+    ttl: u8,
+    /// TCP header, its fixed 20 bytes.
+    tcp: *const u8,
+    /// Where the payload begins, from the start of the IP header.
+    payload: u32,
+    /// Bytes of payload.
+    length: u32,
+}
+
+impl Packet {
+    #[inline(always)]
+    fn flags(self) -> u8 {
+        // SAFETY: inside the TCP header.
+        unsafe { *self.tcp.add(13) }
+    }
+}
+
+/// What is common to the records of one packet.
+#[derive(Clone, Copy)]
+struct Origin {
+    cookie: u64,
+    flags: u8,
+}
+
+#[inline(always)]
+fn segment<const DIRECTION: u8, const TASK: bool>(ctx: &SkBuffContext) -> Option<()> {
+    // SAFETY: a context field; null for packets without a socket.
+    let sk = unsafe { (*ctx.skb.skb).__bindgen_anon_2.sk };
+    if sk.is_null() {
+        return None;
+    }
+    // SAFETY: the helper takes a checked socket; null for request and time-wait sockets.
+    let sk = unsafe { bpf_sk_fullsock(sk) };
+    if sk.is_null() {
+        return None;
+    }
+    // SAFETY: a context field of a full socket.
+    if unsafe { (*sk).protocol } != u32::from(IPPROTO_TCP) {
+        return None;
+    }
+    let state = storage(sk)?;
+    if state.done != 0 {
+        if is_bare_header(ctx) {
+            let packet = parse(ctx)?;
+            if packet.length == 0 && packet.flags() & (FIN | RST) != 0 {
+                let origin = Origin {
+                    cookie: cookie(ctx),
+                    flags: 0,
+                };
+                send::<256, DIRECTION, TASK>(ctx, packet, origin, 0);
+            }
+        }
+        return None;
+    }
+    let packet = parse(ctx)?;
+    if packet.length == 0 && packet.flags() & (FIN | RST) == 0 {
+        return None;
+    }
+    let cookie = cookie(ctx);
+    let mut flags = 0;
+    // SAFETY: a context field of a full socket.
+    if unsafe { (*sk).state } == TCP_LISTEN {
+        flags |= LISTENER;
+    } else {
+        if is_done(cookie) {
+            state.done = 1;
+            return None;
+        }
+        let slot = usize::from(DIRECTION);
+        state.bytes[slot] = state.bytes[slot].saturating_add(packet.length);
+        state.segments[slot] += 1;
+        if state.bytes[slot] > CAPTURE_BYTES || state.segments[slot] > CAPTURE_SEGMENTS {
+            state.done = 1;
+            flags |= LAST;
+        }
+    }
+    let origin = Origin { cookie, flags };
+    if packet.length <= 256 {
+        send::<256, DIRECTION, TASK>(ctx, packet, origin, 0);
+    } else if packet.length <= 2048 {
+        send::<2048, DIRECTION, TASK>(ctx, packet, origin, 0);
+    } else {
+        send::<SEGMENT_MAX, DIRECTION, TASK>(ctx, packet, origin, 0);
+        // Segmentation offload makes packets of up to 64 KiB; two records reach the bound.
+        if packet.length > SEGMENT_MAX as u32 {
+            send::<SEGMENT_MAX, DIRECTION, TASK>(ctx, packet, origin, SEGMENT_MAX as u32);
+        }
+    }
+    None
+}
+
+/// Whether a packet of a finished handshake is worth a look: an RST made by a middlebox has no TCP
+/// options, so its length gives it away without loading a header.
+#[inline(always)]
+fn is_bare_header(ctx: &SkBuffContext) -> bool {
+    let length = ctx.len();
+    if length == 40 || length == 60 {
+        return true;
+    }
+    // SAFETY: a static integer, only ever read; volatile as the loader overwrites it.
+    let watch = unsafe { ptr::read_volatile(&raw const WATCH_CLOSE) };
+    watch != 0 && length <= 120
+}
+
+#[inline(always)]
+fn storage(sk: *mut bpf_sock) -> Option<&'static mut SocketState> {
+    // SAFETY: a map of this program and a full socket; the kernel zeroes a new value.
+    let state = unsafe {
+        bpf_sk_storage_get(
+            (&raw const SOCKETS).cast_mut().cast(),
+            sk.cast(),
+            ptr::null_mut(),
+            u64::from(BPF_SK_STORAGE_GET_F_CREATE),
+        )
+    };
+    if state.is_null() {
+        count_lost(Lost::STORAGE);
+    }
+    // SAFETY: null or a value of the map's type. Programs on two CPUs may race on its counters; a
+    // lost increment only moves the bound a little.
+    unsafe { state.cast::<SocketState>().as_mut() }
+}
+
+#[inline(always)]
+fn is_done(cookie: u64) -> bool {
+    // SAFETY: the value is not read, only its presence.
+    unsafe { DONE.get(&cookie) }.is_some()
+}
+
+#[inline(always)]
+fn cookie(ctx: &SkBuffContext) -> u64 {
+    // SAFETY: the program's own context.
+    unsafe { bpf_get_socket_cookie(ctx.as_ptr()) }
+}
+
+/// Finds the headers. They are in the packet's linear part: the stack has just written them
+/// (egress), or just read them there (ingress).
+#[inline(always)]
+fn parse(ctx: &SkBuffContext) -> Option<Packet> {
+    // SAFETY: context fields, which the verifier knows as the packet's bounds.
+    let (ip, end) = unsafe { ((*ctx.skb.skb).data, (*ctx.skb.skb).data_end) };
+    let (ip, end) = (ip as usize as *const u8, end as usize as *const u8);
+    let inside = |pointer: *const u8, length: usize| pointer.wrapping_add(length) <= end;
+    if !inside(ip, 20) {
+        return None;
+    }
+    // SAFETY: the first 20 bytes are inside, here and below.
+    let version = unsafe { *ip };
+    let ipv6 = version >> 4 == 6;
+    let header_length = if ipv6 {
+        // SAFETY: as above. Extension headers are rare on TCP and not followed.
+        if !inside(ip, 40) || unsafe { *ip.add(6) } != IPPROTO_TCP {
+            return None;
+        }
+        40
+    } else {
+        // SAFETY: as above. A fragment has no TCP header, or only its beginning.
+        let fragment = unsafe { ip.add(6).cast::<u16>().read_unaligned() };
+        // SAFETY: as above.
+        let protocol = unsafe { *ip.add(9) };
+        if protocol != IPPROTO_TCP || fragment & 0x3fff_u16.to_be() != 0 {
+            return None;
+        }
+        u32::from(version & 0xf) * 4
+    };
+    let tcp = ip.wrapping_add(header_length as usize);
+    if !inside(tcp, 20) {
+        return None;
+    }
+    // SAFETY: the TCP header's first 20 bytes are inside.
+    let data_offset = unsafe { *tcp.add(12) };
+    let payload = header_length + u32::from(data_offset >> 4) * 4;
+    Some(Packet {
+        ip,
+        ipv6,
+        // SAFETY: inside the IP header.
+        ttl: unsafe { *ip.add(if ipv6 { 7 } else { 8 }) },
+        tcp,
+        payload,
+        length: ctx.len().checked_sub(payload)?,
+    })
+}
+
+/// A record with room for `N` payload bytes.
+#[repr(C)]
+struct Class<const N: usize> {
+    record: SegmentRecord,
+    payload: MaybeUninit<[u8; N]>,
+}
+
+/// Sends the payload from `skip` on, up to `N` bytes of it.
+#[inline(always)]
+fn send<const N: usize, const DIRECTION: u8, const TASK: bool>(
+    ctx: &SkBuffContext,
+    packet: Packet,
+    origin: Origin,
+    skip: u32,
+) {
+    let Some(mut entry) = EVENTS.reserve::<Class<N>>(0) else {
+        count_lost(Lost::SEGMENT);
+        return;
+    };
+    let class = entry.as_mut_ptr();
+    let length = packet.length - skip;
+    // SAFETY: the reserved memory is this program's until it is submitted, here and below.
+    let record = unsafe { &mut (*class).record };
+    // SAFETY: no arguments.
+    record.header.time_ns = unsafe { bpf_ktime_get_ns() };
+    record.header.cookie = origin.cookie;
+    record.header.kind = Kind::SEGMENT;
+    record.header.old_state = 0;
+    record.header.new_state = 0;
+    record.header.detail = 0;
+    // SAFETY: `parse` proved 20 bytes of TCP header.
+    let word = |offset| u32::from_be(unsafe { read_u32(packet.tcp.add(offset)) });
+    let ports = word(0);
+    let (source, destination) = ((ports >> 16) as u16, ports as u16);
+    let tuple = &mut record.tuple;
+    tuple.netns = 0;
+    if DIRECTION == EGRESS {
+        (tuple.local_port, tuple.remote_port) = (source, destination);
+        address(ctx, &mut tuple.local, packet, 0);
+        address(ctx, &mut tuple.remote, packet, 1);
+    } else {
+        (tuple.local_port, tuple.remote_port) = (destination, source);
+        address(ctx, &mut tuple.local, packet, 1);
+        address(ctx, &mut tuple.remote, packet, 0);
+    }
+    if TASK {
+        current_task(&mut record.task, 0);
+    } else {
+        record.task = NOBODY;
+    }
+    record.seq = word(4).wrapping_add(skip);
+    record.ack = word(8);
+    record.length = length;
+    record.tcp_flags = packet.flags();
+    record.ttl = packet.ttl;
+    record.direction = DIRECTION;
+    record.flags = origin.flags;
+    record.reserved = [0; 6];
+    // SAFETY: as above; payload memory may be anything.
+    let payload = unsafe { (&raw mut (*class).payload).cast() };
+    record.captured = capture::<N>(ctx, packet.payload + skip, length, payload);
+    entry.submit(wakeup());
+}
+
+/// Copies up to `N` payload bytes and says how many.
+#[inline(always)]
+fn capture<const N: usize>(ctx: &SkBuffContext, from: u32, length: u32, to: *mut c_void) -> u16 {
+    // Volatile, so that the compiler cannot prove the checks below superfluous and drop them: the
+    // verifier has to see them.
+    // SAFETY: a local variable.
+    let length = unsafe { ptr::read_volatile(&raw const length) };
+    let captured = if length > N as u32 { N as u32 } else { length };
+    if captured == 0 {
+        return 0;
+    }
+    // SAFETY: `to` has room for N bytes, `captured` is between 1 and N.
+    let result = unsafe { bpf_skb_load_bytes(ctx.skb.skb.cast::<c_void>(), from, to, captured) };
+    if result == 0 { captured as u16 } else { 0 }
+}
+
+/// Writes the packet's source (0) or destination (1) address.
+#[inline(always)]
+fn address(ctx: &SkBuffContext, to: &mut [u8; 16], packet: Packet, which: u32) {
+    if packet.ipv6 {
+        // Through the helper: the verifier does not carry the longer header's bound to this place.
+        // SAFETY: `to` has room for an address; the helper checks the packet.
+        unsafe {
+            bpf_skb_load_bytes(
+                ctx.skb.skb.cast::<c_void>(),
+                8 + which * 16,
+                to.as_mut_ptr().cast(),
+                16,
+            );
+        }
+        return;
+    }
+    // SAFETY: `parse` proved 20 bytes of IPv4 header.
+    mapped(
+        unsafe { read_u32(packet.ip.add(12 + which as usize * 4)) },
+        to,
+    );
+}
+
+/// Reads four bytes of a packet header in memory order.
+///
+/// # Safety
+/// They are inside the packet.
+#[inline(always)]
+unsafe fn read_u32(pointer: *const u8) -> u32 {
+    // SAFETY: the caller's promise.
+    unsafe { pointer.cast::<u32>().read_unaligned() }
+}
+
+const NOBODY: Task = Task {
+    pid: 0,
+    tid: 0,
+    cgroup: 0,
+    flags: 0,
+    exit_code: 0,
+    comm: [0; 16],
+};

@@ -78,6 +78,8 @@ impl Toolchain {
             &format!("--cfg=bpf_target_arch=\"{arch}\""),
             "-Cdebuginfo=2",
             "-Clink-arg=--btf",
+            // 32-bit registers and jumps: shorter programs; every kernel with a ring buffer has them.
+            "-Ctarget-cpu=v3",
         ];
         let linker = format!("CARGO_TARGET_{}_LINKER", TARGET.replace('-', "_"));
         cargo

@@ -1,0 +1,65 @@
+//! The way to user space: one ring buffer for each object, and a counter for what did not fit.
+
+use aya_ebpf::{
+    bindings::{BPF_RB_AVAIL_DATA, BPF_RB_FORCE_WAKEUP, BPF_RB_NO_WAKEUP, BPF_RB_RING_SIZE},
+    helpers::{bpf_get_current_pid_tgid, generated::bpf_get_current_comm},
+    macros::map,
+    maps::{PerCpuArray, RingBuf},
+};
+use tls_trace_common::{Lost, Task};
+
+/// Records for user space; the loader sets the size.
+#[map]
+pub static EVENTS: RingBuf = RingBuf::with_byte_size(4096, 0);
+
+/// Records that found [`EVENTS`] full, by [`Lost`].
+#[map]
+pub static LOST: PerCpuArray<u64> = PerCpuArray::with_max_entries(Lost::SLOTS, 0);
+
+/// Sends a record that `fill` writes in place; it must write every field.
+#[inline(always)]
+pub fn send<T: 'static>(lost: Lost, fill: impl FnOnce(&mut T)) {
+    let Some(mut entry) = EVENTS.reserve::<T>(0) else {
+        count_lost(lost);
+        return;
+    };
+    // SAFETY: the memory is this program's until it is submitted, and records are valid for any
+    // bytes.
+    fill(unsafe { &mut *entry.as_mut_ptr() });
+    entry.submit(wakeup());
+}
+
+/// Counts a record that is lost.
+#[inline(always)]
+pub fn count_lost(lost: Lost) {
+    if let Some(count) = LOST.get_ptr_mut(lost.0) {
+        // SAFETY: the pointer is this CPU's slot, valid while the program runs; programs that
+        // interrupt each other on one CPU may lose an increment, never corrupt memory.
+        unsafe { *count += 1 };
+    }
+}
+
+/// User space looks by itself many times a second, so that an event does not cost a wake-up; it is
+/// woken only when the buffer fills faster than that.
+#[inline(always)]
+pub fn wakeup() -> u64 {
+    if EVENTS.query(u64::from(BPF_RB_AVAIL_DATA)) > EVENTS.query(u64::from(BPF_RB_RING_SIZE)) / 4 {
+        u64::from(BPF_RB_FORCE_WAKEUP)
+    } else {
+        u64::from(BPF_RB_NO_WAKEUP)
+    }
+}
+
+/// Writes the current task, as far as every program type may ask; flags and exit code are 0.
+#[inline(always)]
+pub fn current_task(task: &mut Task, cgroup: u64) {
+    let pid_tgid = bpf_get_current_pid_tgid();
+    task.pid = (pid_tgid >> 32) as u32;
+    task.tid = pid_tgid as u32;
+    task.cgroup = cgroup;
+    task.flags = 0;
+    task.exit_code = 0;
+    // Straight to its place: a copy by way of the stack would go byte by byte.
+    // SAFETY: room for 16 bytes; on failure the helper zeroes them.
+    unsafe { bpf_get_current_comm(task.comm.as_mut_ptr().cast(), 16) };
+}
