@@ -22,8 +22,6 @@ versions = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
 
 def make_context():
     context = ssl.create_default_context(cafile=options.get("ca"))
-    # An end without close_notify is an error here.
-    context.options &= ~ssl.OP_IGNORE_UNEXPECTED_EOF
     if "ca" not in options:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
@@ -68,12 +66,8 @@ def sync(context):
     blocking = mode == "sync"
     sock.setblocking(blocking)
     run = (lambda step: step()) if blocking else (lambda step: drive(step, sock))
-    tls = context.wrap_socket(
-        sock,
-        server_hostname=name,
-        do_handshake_on_connect=False,
-        suppress_ragged_eofs=False,
-    )
+    tls = context.wrap_socket(sock, server_hostname=name, do_handshake_on_connect=False,
+                              suppress_ragged_eofs=False)
     sock = tls
     try:
         run(tls.do_handshake)

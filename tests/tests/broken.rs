@@ -42,8 +42,8 @@ fn keepalive_is_not_answered() {
             fault::blackhole(&pair.client)?,
             fault::blackhole(&pair.server)?,
         ];
-        client_end.finish()?.said("error")?;
-        server_end.until("error")?;
+        client_end.finish()?.said("timed out")?;
+        server_end.until("timed out")?;
         drop(holes);
         case.expect([
             client().broken(Initiator::ClientKernel, Cause::KeepaliveTimeout),
@@ -59,7 +59,7 @@ fn data_is_not_acknowledged() {
         let (server_end, mut client_end) = held(case, Some(&pair), "", "timeout=1000")?;
         let hole = fault::blackhole(&pair.server)?;
         client_end.say("go\n")?;
-        client_end.finish()?.said("error")?;
+        client_end.finish()?.said("timed out")?;
         drop(hole);
         server_end.kill()?;
         case.expect([

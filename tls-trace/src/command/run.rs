@@ -73,7 +73,11 @@ pub struct Source {
 
 impl From<Source> for live::Options {
     fn from(Source { cgroup, bpf_log }: Source) -> Self {
-        Self { cgroup, bpf_log }
+        Self {
+            cgroup,
+            bpf_log,
+            ring_buffer: None,
+        }
     }
 }
 

@@ -1,21 +1,74 @@
-//! The table of hooks.
+//! The table of hooks: one row for each, with its back ends in order of preference.
 
 use serde::Serialize;
 
-/// An eBPF object: one hook family.
+/// An eBPF object: one hook family. An object fails or loads as a whole, so families that need
+/// different kernels are apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Object {
-    /// tp_btf programs of TCP.
+    /// `tp_btf` programs of TCP.
     Tcp,
     /// kprobes of TCP.
     TcpKprobe,
-    /// cgroup_skb programs.
+    /// `cgroup_skb` programs.
     Wire,
+}
+
+impl Object {
+    /// Every object, in the order they are loaded.
+    pub const ALL: [Self; 3] = [Self::Tcp, Self::TcpKprobe, Self::Wire];
+
+    /// Stable label; the name of the object file.
+    #[must_use]
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Tcp => "tcp",
+            Self::TcpKprobe => "tcp_kprobe",
+            Self::Wire => "wire",
+        }
+    }
 }
 
 /// Stable name of a hook, as in metrics and `tls-trace check`.
 pub type HookName = &'static str;
+
+/// A row of the table.
+#[derive(Clone, Copy, Debug)]
+pub struct Hook {
+    /// Stable name.
+    pub name: HookName,
+    /// Object it lives in.
+    pub object: Object,
+    /// What it is for, in one sentence.
+    pub purpose: &'static str,
+    /// Whether the tracer is blind to something it promises without it.
+    pub required: bool,
+    /// Ways to hook, best first.
+    pub back_ends: &'static [BackEnd],
+}
+
+/// A way to hook.
+#[derive(Clone, Copy, Debug)]
+pub struct BackEnd {
+    /// Label in reports.
+    pub label: &'static str,
+    /// Program in the object.
+    pub program: &'static str,
+    /// Where it goes.
+    pub target: Target,
+}
+
+/// Where a program attaches.
+#[derive(Clone, Copy, Debug)]
+pub enum Target {
+    /// A tracepoint, through the kernel's BTF, with at least so many arguments.
+    BtfTracepoint(&'static str, u32),
+    /// A kernel function's entry or return.
+    Function(&'static str),
+    /// The root of cgroup v2.
+    Cgroup,
+}
 
 /// How attaching a hook ended.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -46,9 +99,126 @@ pub struct HookReport {
     pub object: Object,
     /// What it is for, in one sentence.
     pub purpose: &'static str,
-    /// Whether the tracer is blind without it.
+    /// Whether the tracer is blind to something it promises without it.
     pub required: bool,
     /// How it ended.
     #[serde(flatten)]
     pub state: HookState,
+}
+
+/// A kprobe row. kprobes only refine what the tracepoints tell: none is required.
+macro_rules! kprobe {
+    ($name:literal, $purpose:literal $(,)?) => {
+        Hook {
+            name: $name,
+            object: Object::TcpKprobe,
+            purpose: $purpose,
+            required: false,
+            back_ends: &[BackEnd {
+                label: "kprobe",
+                program: $name,
+                target: Target::Function($name),
+            }],
+        }
+    };
+}
+
+/// Every hook there is.
+pub const HOOKS: &[Hook] = &[
+    tracepoint(
+        "inet_sock_set_state",
+        "opening and closing of TCP connections, and by which process",
+        &[tp_btf("inet_sock_set_state", "inet_sock_set_state", 3)],
+    ),
+    tracepoint(
+        "tcp_destroy_sock",
+        "end of a socket: the moment a verdict is due",
+        &[tp_btf("tcp_destroy_sock", "tcp_destroy_sock", 1)],
+    ),
+    tracepoint(
+        "tcp_send_reset",
+        "resets sent, with the kernel's reason from Linux 6.10 on",
+        &[
+            tp_btf("tcp_send_reset", "tcp_send_reset", 3),
+            BackEnd {
+                label: "tp_btf without reason",
+                ..tp_btf("tcp_send_reset_plain", "tcp_send_reset", 2)
+            },
+        ],
+    ),
+    tracepoint(
+        "tcp_receive_reset",
+        "resets received",
+        &[tp_btf("tcp_receive_reset", "tcp_receive_reset", 1)],
+    ),
+    tracepoint(
+        "inet_sk_error_report",
+        "errors that applications see: timeout, refused, unreachable",
+        &[tp_btf("inet_sk_error_report", "inet_sk_error_report", 1)],
+    ),
+    tracepoint(
+        "tcp_retransmit_skb",
+        "segments sent again, lost ClientHellos among them",
+        &[tp_btf("tcp_retransmit_skb", "tcp_retransmit_skb", 2)],
+    ),
+    kprobe!("tcp_send_fin", "exact moment and task of a FIN sent"),
+    kprobe!("tcp_fin", "exact moment of a FIN received"),
+    kprobe!("tcp_reset", "exact moment of an RST received"),
+    kprobe!(
+        "tcp_send_active_reset",
+        "task of an RST sent by close() or a timer",
+    ),
+    kprobe!("tcp_v4_send_reset", "RST sent in answer to a segment, IPv4"),
+    kprobe!("tcp_v6_send_reset", "RST sent in answer to a segment, IPv6"),
+    kprobe!(
+        "inet_csk_accept",
+        "process that accepted a connection, before it sends anything",
+    ),
+    Hook {
+        name: "wire_ingress",
+        object: Object::Wire,
+        purpose: "first TLS bytes received by each socket",
+        required: true,
+        back_ends: &[BackEnd {
+            label: "cgroup_skb",
+            program: "wire_ingress",
+            target: Target::Cgroup,
+        }],
+    },
+    Hook {
+        name: "wire_egress",
+        object: Object::Wire,
+        purpose: "first TLS bytes sent by each socket, and by which process",
+        required: true,
+        back_ends: &[
+            BackEnd {
+                label: "cgroup_skb",
+                program: "wire_egress",
+                target: Target::Cgroup,
+            },
+            BackEnd {
+                label: "cgroup_skb without task",
+                program: "wire_egress_plain",
+                target: Target::Cgroup,
+            },
+        ],
+    },
+];
+
+const fn tracepoint(name: HookName, purpose: &'static str, back_ends: &'static [BackEnd]) -> Hook {
+    Hook {
+        name,
+        object: Object::Tcp,
+        purpose,
+        required: true,
+        back_ends,
+    }
+}
+
+const fn tp_btf(program: &'static str, name: &'static str, arguments: u32) -> BackEnd {
+    BackEnd {
+        label: "tp_btf",
+        program,
+        target: Target::BtfTracepoint(name, arguments),
+    }
 }

@@ -1,7 +1,12 @@
 //! What the kernel can do, the table of hooks, and how each of them ended.
 
+mod attach;
+pub mod btf;
 mod embedded;
 mod hook;
+mod kernel;
 
+pub use attach::{AttachOptions, Attached, AttachedObject};
 pub use embedded::STUB;
-pub use hook::{HookName, HookReport, HookState, Object};
+pub use hook::{HOOKS, Hook, HookName, HookReport, HookState, Object};
+pub use kernel::{Availability, Kernel, ResetReasons};

@@ -1,3 +1,4 @@
 //! Where events come from.
 
+mod decode;
 pub mod live;

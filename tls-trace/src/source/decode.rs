@@ -1,0 +1,180 @@
+//! Kernel records to events.
+
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+
+use bytes::Bytes;
+use tls_trace_common::{self as abi, Kind, Record};
+
+use crate::{
+    event::{
+        ConnectionId, Counters, Direction, Event, EventKind, Function, Segment, Socket,
+        StateChange, Task, TcpFlags, TcpState, Timestamp,
+    },
+    probe::ResetReasons,
+};
+
+/// `task_struct::flags`: the task is on its way out (include/linux/sched.h).
+const PF_EXITING: u32 = 0x4;
+
+/// Turns records into events and counts those that are none.
+#[derive(Debug, Default)]
+pub(crate) struct Decoder {
+    reasons: ResetReasons,
+    refused: u64,
+}
+
+impl Decoder {
+    /// A decoder for this kernel's reset reasons.
+    pub(crate) fn new(reasons: ResetReasons) -> Self {
+        Self {
+            reasons,
+            refused: 0,
+        }
+    }
+
+    /// Decodes one record; `None` for bytes that are no record, which are counted.
+    pub(crate) fn decode(&mut self, bytes: &[u8]) -> Option<Event> {
+        let event = Record::parse(bytes)
+            .ok()
+            .and_then(|record| self.event(record));
+        if event.is_none() {
+            self.refused += 1;
+        }
+        event
+    }
+
+    /// Records refused so far.
+    pub(crate) fn refused(&self) -> u64 {
+        self.refused
+    }
+
+    fn event(&self, record: Record<'_>) -> Option<Event> {
+        let (header, kind) = match record {
+            Record::Socket(record) => (
+                &record.header,
+                match record.header.kind {
+                    Kind::STATE => EventKind::State(StateChange {
+                        old: TcpState(record.header.old_state),
+                        new: TcpState(record.header.new_state),
+                        socket: socket(record),
+                    }),
+                    _ => EventKind::Destroyed(socket(record)),
+                },
+            ),
+            Record::Signal(record) => (&record.header, self.signal(record)?),
+            Record::Segment(record, payload) => {
+                (&record.header, EventKind::Segment(segment(record, payload)))
+            }
+        };
+        Some(Event {
+            time: Timestamp(header.time_ns),
+            connection: ConnectionId(header.cookie),
+            kind,
+        })
+    }
+
+    fn signal(&self, record: &abi::SignalRecord) -> Option<EventKind> {
+        let detail = record.header.detail;
+        Some(match record.header.kind {
+            Kind::RESET_SENT => EventKind::ResetSent {
+                reason: (detail != abi::NO_DETAIL).then(|| self.reasons.translate(detail)),
+                task: task(&record.task),
+            },
+            Kind::RESET_RECEIVED => EventKind::ResetReceived,
+            Kind::SOCKET_ERROR => EventKind::SocketError { errno: detail },
+            Kind::RETRANSMIT => EventKind::Retransmit {
+                state: TcpState(record.header.new_state),
+                seq: record.seq,
+                end_seq: record.end_seq,
+            },
+            Kind::FUNCTION => EventKind::Function {
+                function: function(abi::Function(detail))?,
+                task: task(&record.task),
+            },
+            _ => return None,
+        })
+    }
+}
+
+fn function(function: abi::Function) -> Option<Function> {
+    Some(match function {
+        abi::Function::SEND_FIN => Function::SendFin,
+        abi::Function::RECEIVE_FIN => Function::ReceiveFin,
+        abi::Function::RECEIVE_RESET => Function::ReceiveReset,
+        abi::Function::SEND_ACTIVE_RESET => Function::SendActiveReset,
+        abi::Function::SEND_RESET => Function::SendReset,
+        abi::Function::ACCEPT => Function::Accept,
+        _ => return None,
+    })
+}
+
+fn socket(record: &abi::SocketRecord) -> Socket {
+    let (local, remote) = addresses(&record.tuple);
+    let counters = record.counters;
+    Socket {
+        local,
+        remote,
+        netns: record.tuple.netns,
+        task: task(&record.task),
+        counters: (counters.valid == 1).then_some(Counters {
+            bytes_acked: counters.bytes_acked,
+            bytes_received: counters.bytes_received,
+            snd_nxt: counters.snd_nxt,
+            snd_una: counters.snd_una,
+            rcv_nxt: counters.rcv_nxt,
+            copied_seq: counters.copied_seq,
+            total_retrans: counters.total_retrans,
+            error: counters.error,
+            linger_zero: counters.linger_zero == 1,
+        }),
+    }
+}
+
+fn segment(record: &abi::SegmentRecord, payload: &[u8]) -> Segment {
+    let (local, remote) = addresses(&record.tuple);
+    Segment {
+        direction: if record.direction == abi::EGRESS {
+            Direction::Egress
+        } else {
+            Direction::Ingress
+        },
+        local,
+        remote,
+        seq: record.seq,
+        ack: record.ack,
+        flags: TcpFlags(record.tcp_flags),
+        ttl: record.ttl,
+        length: record.length,
+        payload: Bytes::copy_from_slice(payload),
+        task: task(&record.task),
+        last: record.flags & abi::LAST != 0,
+        listener: record.flags & abi::LISTENER != 0,
+    }
+}
+
+fn addresses(tuple: &abi::Tuple) -> (SocketAddr, SocketAddr) {
+    let address = |bytes: [u8; 16], port| {
+        let ip = IpAddr::V6(Ipv6Addr::from(bytes)).to_canonical();
+        SocketAddr::new(ip, port)
+    };
+    (
+        address(tuple.local, tuple.local_port),
+        address(tuple.remote, tuple.remote_port),
+    )
+}
+
+fn task(task: &abi::Task) -> Task {
+    let exiting = task.flags & PF_EXITING != 0;
+    let length = task.comm.iter().position(|byte| *byte == 0);
+    let comm = &task.comm[..length.unwrap_or(task.comm.len())];
+    // wait(2): the low 7 bits of the exit code are the signal.
+    let signal = u8::try_from(task.exit_code & 0x7f).unwrap_or_default();
+    Task {
+        pid: task.pid,
+        tid: task.tid,
+        cgroup: task.cgroup,
+        comm: String::from_utf8_lossy(comm).into_owned(),
+        exiting,
+        exit_signal: (exiting && signal != 0).then_some(signal),
+    }
+}
