@@ -187,6 +187,25 @@ fn the_first_copy_wins() {
 }
 
 #[test]
+fn what_waits_is_held_once() {
+    let mut observations = Vec::new();
+    let mut conversation = Conversation::default();
+    conversation.set_base(Direction::Egress, BASE);
+    let mut held = |from: usize, to: usize| {
+        let segment = segment(from, &TLS13.0[from..to]);
+        conversation.segment(Timestamp(0), &segment, &mut observations);
+        conversation.held()
+    };
+    let piece = held(100, 200);
+    assert_eq!(held(100, 200), piece, "the same");
+    assert_eq!(held(120, 180), piece, "a part of it");
+    assert_eq!(held(150, 220), piece + 20, "its end and more");
+    assert_eq!(held(220, 230), piece + 30, "what follows");
+    assert!(held(90, 240) > piece + 40, "more at both ends");
+    assert_eq!(held(0, 90), 235, "only the message under way");
+}
+
+#[test]
 fn a_hole_is_lost_when_no_more_can_fill_it() {
     let [first, _, mut third] = <[Segment; 3]>::try_from(cut(TLS13.0, &[100, 200])).unwrap();
     let waiting = deliver([&first, &third]);
@@ -298,5 +317,12 @@ fn segments_that_carry_no_data_of_the_stream(
     )]
     let ahead = ahead as u32;
     stray.seq = stray.seq.wrapping_add(ahead);
-    assert_eq!(deliver([&first, &stray, &second]), whole(TLS13.0));
+    let mut observations = Vec::new();
+    let mut conversation = Conversation::default();
+    conversation.set_base(Direction::Egress, BASE);
+    for segment in [&first, &stray, &second] {
+        conversation.segment(Timestamp(0), segment, &mut observations);
+    }
+    conversation.finish(Timestamp(0), &mut observations);
+    assert_eq!(observations, whole(TLS13.0));
 }

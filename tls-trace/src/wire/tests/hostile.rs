@@ -211,7 +211,7 @@ fn a_second_hello_split_after_change_cipher_spec() {
 
 #[rstest]
 #[case::empty_handshake_record(record(22, b""))]
-#[case::length_65535([&[23, 3, 3, 0xff, 0xff][..], &[0; 0xffff]].concat())]
+#[case::length_65535(record(23, &vec![0; 0xffff]))]
 #[case::version_2([22, 2, 0, 0, 1, 0].to_vec())]
 #[case::unknown_content_type(record(99, b"x"))]
 #[case::long_change_cipher_spec(record(20, &[1, 1]))]
