@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use anyhow::{Context as _, bail};
 use serde::Serialize;
 
 /// A capability and what it is needed for.
@@ -64,6 +65,21 @@ fn missing_of(effective: u64) -> Vec<Capability> {
         .into_iter()
         .filter(|needed| !(has(needed.number) || needed.in_sys_admin && has(CAP_SYS_ADMIN)))
         .collect()
+}
+
+/// Without this one nothing can be traced at all; without others, less.
+///
+/// # Errors
+/// It is missing; how to get all of them.
+pub fn require_bpf() -> anyhow::Result<()> {
+    let missing = missing().context("cannot read the capabilities of this process")?;
+    if missing.iter().any(|missing| missing.name == "CAP_BPF") {
+        bail!("{}", remedy(&missing));
+    }
+    for missing in missing {
+        tracing::warn!("without {}: cannot {}", missing.name, missing.purpose);
+    }
+    Ok(())
 }
 
 /// Names the missing ones and how to get them, in one sentence.

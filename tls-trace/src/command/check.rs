@@ -2,10 +2,7 @@
 
 use std::process::ExitCode;
 
-use super::{
-    run::Source,
-    tracer::{Tracer, skipped},
-};
+use super::tracer::{Source, Tracer, skipped};
 
 /// Say what this machine allows, what is missing and why, and what to do about it
 #[derive(Debug, clap::Args)]

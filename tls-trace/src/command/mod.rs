@@ -3,6 +3,7 @@
 mod capability;
 mod check;
 mod clock;
+mod print;
 mod run;
 mod tail;
 mod tracer;
@@ -10,6 +11,10 @@ mod tracer;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
+use tokio::signal::unix::{SignalKind, signal};
+
+/// Where the daemon and `tail` meet unless told otherwise.
+const SOCKET: &str = "/run/tls-trace.sock";
 
 /// Says for every failed TLS connection who ended it, in which phase, and why.
 ///
@@ -77,10 +82,25 @@ pub fn execute(cli: Cli) -> anyhow::Result<ExitCode> {
 /// The tracing loop runs on the calling thread, everything that talks to others on one worker: a
 /// burst of events delays no scrape, a scrape no event.
 fn block_on(command: impl Future<Output = anyhow::Result<ExitCode>>) -> anyhow::Result<ExitCode> {
-    tokio::runtime::Builder::new_multi_thread()
+    let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
         .thread_name("io")
         .enable_all()
-        .build()?
-        .block_on(command)
+        .build()?;
+    let result = runtime.block_on(command);
+    // Readers and scrapers that are still connected do not hold up the end.
+    runtime.shutdown_background();
+    result
+}
+
+/// Resolves on SIGINT and SIGTERM.
+fn stop_signal() -> std::io::Result<impl Future<Output = ()>> {
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    Ok(async move {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+    })
 }

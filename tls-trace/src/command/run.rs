@@ -3,41 +3,49 @@
 use std::{net::SocketAddr, path::PathBuf, process::ExitCode};
 
 use anyhow::bail;
-use jiff::tz::TimeZone;
-use serde::Serialize;
-use tokio::signal::unix::{SignalKind, signal};
 
-use super::tracer::{Tracer, skipped};
+use super::{
+    capability,
+    print::{Print, Printer},
+    stop_signal,
+    tracer::{Source, Summary, Tracer, skipped},
+};
 use crate::{
     probe::HookReport,
-    report::{Report, SCHEMA},
-    sink::{Sink, filter::Filter, json, output::Output, text::Text},
-    source::live,
+    sink::{
+        Sink,
+        filter::Filter,
+        http::{self, Health, TlsFiles},
+        json,
+        output::Output,
+        prometheus::Metrics,
+        socket::{self, Ready},
+    },
 };
 
 /// Trace this machine until Ctrl-C: print failures as they happen, serve metrics and `tail`
 ///
 /// One line for each TLS connection that fails, with who ended it, in which phase, and why.
 #[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
 pub struct Run {
     #[command(flatten)]
     print: Print,
-
-    /// Print nothing on standard output
-    #[arg(long, conflicts_with_all = ["json", "all", "verbose"])]
-    quiet: bool,
 
     /// Print every connection, not only those that failed or broke
     #[arg(long)]
     all: bool,
 
-    /// Address of the HTTP server with /metrics, /healthz and /readyz, or `off`
-    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9469")]
-    metrics: Listen,
+    /// Print nothing on standard output
+    #[arg(long, conflicts_with_all = ["json", "all", "verbose"])]
+    quiet: bool,
 
     /// Unix socket that `tls-trace tail` reads from, or `off`
-    #[arg(long, value_name = "PATH", default_value = "/run/tls-trace.sock")]
-    socket: PathBuf,
+    #[arg(long, value_name = "PATH", default_value = super::SOCKET)]
+    socket: OrOff<PathBuf>,
+
+    #[command(flatten)]
+    http: Http,
 
     #[command(flatten)]
     source: Source,
@@ -47,57 +55,65 @@ pub struct Run {
     strict: bool,
 }
 
-/// How reports are printed.
-#[derive(Clone, Copy, Debug, clap::Args)]
-pub struct Print {
-    /// Print one JSON object a line (schema: docs/json.md)
-    #[arg(long)]
-    pub json: bool,
+const EXAMPLES: &str = "\
+Examples:
+  sudo tls-trace run                          failures on the terminal, metrics for Prometheus
+  sudo tls-trace run --all --json > log.json  every connection, for machines
+  sudo tls-trace run --quiet                  as a service: metrics and `tls-trace tail` only
+  sudo tls-trace run --metrics 0.0.0.0:9469 --metrics-cert crt.pem --metrics-key key.pem \\
+       --metrics-client-ca prometheus-ca.pem  metrics for one Prometheus elsewhere, mutual TLS
 
-    /// Print all evidence below each line
-    #[arg(short, long, conflicts_with = "json")]
-    pub verbose: bool,
-}
+Ends with 0 after Ctrl-C or SIGTERM, with 1 and one sentence when it cannot do its work.";
 
-/// How the kernel is traced.
+/// The HTTP server.
 #[derive(Clone, Debug, clap::Args)]
-pub struct Source {
-    /// Root of cgroup v2; found in /proc/mounts unless given
-    #[arg(long, value_name = "PATH")]
-    cgroup: Option<PathBuf>,
+struct Http {
+    /// Address of the HTTP server with /metrics, /healthz and /readyz, or `off`
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9469")]
+    metrics: OrOff<SocketAddr>,
 
-    /// Show what the eBPF programs log
-    #[arg(long)]
-    bpf_log: bool,
+    /// Serve HTTP over TLS with this certificate chain (PEM)
+    #[arg(long, value_name = "FILE", requires = "metrics_key")]
+    metrics_cert: Option<PathBuf>,
+
+    /// Private key of the certificate (PEM)
+    #[arg(long, value_name = "FILE", requires = "metrics_cert")]
+    metrics_key: Option<PathBuf>,
+
+    /// Ask clients for a certificate of one of these authorities (PEM)
+    #[arg(long, value_name = "FILE", requires = "metrics_cert")]
+    metrics_client_ca: Option<PathBuf>,
 }
 
-impl From<Source> for live::Options {
-    fn from(Source { cgroup, bpf_log }: Source) -> Self {
-        Self {
-            cgroup,
-            bpf_log,
-            ring_buffer: None,
-        }
+/// A value that can be switched off.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct OrOff<T>(Option<T>);
+
+impl<T: std::str::FromStr> std::str::FromStr for OrOff<T> {
+    type Err = T::Err;
+
+    fn from_str(text: &str) -> Result<Self, T::Err> {
+        Ok(Self(match text {
+            "off" => None,
+            _ => Some(text.parse()?),
+        }))
     }
 }
 
-/// An address to listen on, or none.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Listen {
-    Off,
-    At(SocketAddr),
-}
-
-impl std::str::FromStr for Listen {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        if text == "off" {
-            return Ok(Self::Off);
-        }
-        text.parse()
-            .map(Self::At)
-            .map_err(|_| "expected ADDRESS:PORT, such as 127.0.0.1:9469, or off".to_owned())
+impl Http {
+    async fn bind(self) -> anyhow::Result<Option<http::Server>> {
+        let tls = match (self.metrics_cert, self.metrics_key) {
+            (Some(certificate), Some(key)) => Some(http::server_config(&TlsFiles {
+                certificate,
+                key,
+                client_ca: self.metrics_client_ca,
+            })?),
+            _ => None,
+        };
+        Ok(match self.metrics {
+            OrOff(Some(address)) => Some(http::Server::bind(address, tls).await?),
+            OrOff(None) => None,
+        })
     }
 }
 
@@ -105,61 +121,71 @@ impl Run {
     /// Traces until told to stop.
     pub async fn execute(self) -> anyhow::Result<ExitCode> {
         let stop = stop_signal()?;
+        capability::require_bpf()?;
+        let OrOff(path) = self.socket;
+        let socket = path.as_deref().map(socket::Server::bind).transpose()?;
+        let http = self.http.bind().await?;
+        let address = http.as_ref().map(http::Server::address).transpose()?;
         let tracer = Tracer::start(&self.source.into())?;
         if self.strict {
             refuse_skipped(tracer.hooks())?;
         }
-        let mut output = Output::stdout()?;
-        if self.print.json {
-            output.line(json::line(&Ready::new(tracer.hooks()))?);
+
+        let mut metrics = Metrics::new()?;
+        metrics.set_hooks(tracer.hooks());
+        let mut health = Health::new(tracer.hooks());
+        let mut ready = Ready::new(tracer.hooks());
+        ready.metrics = address;
+        ready.socket = path;
+        let mut broadcast = match socket {
+            Some(socket) => Some(socket.start(json::line(&ready)?, metrics.outputs())),
+            None => None,
+        };
+        if let Some(http) = http {
+            tokio::spawn(http.serve(metrics.exposition(), health.clone(), metrics.outputs()));
         }
-        let mut printer = Printer::new(
-            output,
-            Filter {
-                all: self.all,
-                ..Filter::default()
-            },
-            self.print,
+        let mut output = Output::stdout(metrics.outputs().lines_dropped)?;
+        let reader_gone = output.reader_gone();
+        if self.print.json {
+            output.line(json::line(&ready)?);
+        } else {
+            eprintln!("{}", introduction(&ready));
+        }
+        let filter = Filter {
+            all: self.all,
+            ..Filter::default()
+        };
+        let mut printer = Printer::new(output, filter, self.print);
+
+        let stopping = health.clone();
+        let stop = async move {
+            tokio::select! {
+                () = stop => {}
+                () = reader_gone => {}
+            }
+            stopping.stop();
+        };
+        let mut sinks: Vec<&mut dyn Sink> = vec![&mut health, &mut metrics];
+        sinks.extend(
+            broadcast
+                .as_mut()
+                .map(|broadcast| broadcast as &mut dyn Sink),
         );
-        let mut sinks: Vec<Box<dyn Sink + '_>> = vec![Box::new(&mut printer)];
+        if !self.quiet {
+            sinks.push(&mut printer);
+        }
         let summary = tracer.run(&mut sinks, stop).await?;
         drop(sinks);
         printer.finish().await;
-        eprintln!("{summary:?}");
+        if let Some(broadcast) = broadcast {
+            broadcast.stop().await;
+        }
+        eprintln!(
+            "{}",
+            closing(summary, metrics.outputs().lines_dropped.get())
+        );
         Ok(ExitCode::SUCCESS)
     }
-}
-
-/// First line of `--json`: from now on every connection is traced.
-#[derive(Debug, Serialize)]
-struct Ready<'a> {
-    ready: bool,
-    schema: u32,
-    version: &'static str,
-    hooks: &'a [HookReport],
-}
-
-impl<'a> Ready<'a> {
-    fn new(hooks: &'a [HookReport]) -> Self {
-        Self {
-            ready: true,
-            schema: SCHEMA,
-            version: env!("CARGO_PKG_VERSION"),
-            hooks,
-        }
-    }
-}
-
-/// Resolves on SIGINT and SIGTERM.
-pub fn stop_signal() -> anyhow::Result<impl Future<Output = ()>> {
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut terminate = signal(SignalKind::terminate())?;
-    Ok(async move {
-        tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
-        }
-    })
 }
 
 fn refuse_skipped(hooks: &[HookReport]) -> anyhow::Result<()> {
@@ -175,43 +201,36 @@ fn refuse_skipped(hooks: &[HookReport]) -> anyhow::Result<()> {
     )
 }
 
-/// Reports on standard output.
-#[derive(Debug)]
-pub struct Printer {
-    output: Output,
-    filter: Filter,
-    text: Option<Text>,
+/// What runs, and where to look, in a line.
+fn introduction(ready: &Ready) -> String {
+    let hooks = ready.hooks.len();
+    let attached = hooks - skipped(ready.hooks).count();
+    let why = if attached < hooks {
+        " (`tls-trace check` says why)"
+    } else {
+        ""
+    };
+    let metrics = match ready.metrics {
+        Some(address) => format!("; metrics on {address}"),
+        None => String::new(),
+    };
+    let socket = match &ready.socket {
+        Some(path) => format!("; socket {}", path.display()),
+        None => String::new(),
+    };
+    format!("tls-trace: tracing with {attached} of {hooks} hooks{why}{metrics}{socket}")
 }
 
-impl Printer {
-    pub fn new(output: Output, filter: Filter, print: Print) -> Self {
-        let text = (!print.json).then(|| Text {
-            time_zone: TimeZone::system(),
-            evidence: print.verbose,
-        });
-        Self {
-            output,
-            filter,
-            text,
-        }
-    }
-
-    pub async fn finish(self) {
-        self.output.finish().await;
-    }
-}
-
-impl Sink for &mut Printer {
-    fn report(&mut self, report: &Report) {
-        if !self.filter.matches(report) {
-            return;
-        }
-        match &self.text {
-            Some(text) => self.output.line(text.line(report)),
-            None => match json::line(report) {
-                Ok(line) => self.output.line(line),
-                Err(error) => tracing::error!(%error, "a report has no JSON form"),
-            },
-        }
-    }
+/// What was seen, in a line.
+pub fn closing(summary: Summary, dropped: u64) -> String {
+    let Summary {
+        connections,
+        failures,
+        lost,
+    } = summary;
+    let unread = match dropped {
+        0 => String::new(),
+        _ => format!(", {dropped} lines dropped because standard output was not read"),
+    };
+    format!("tls-trace: {connections} connections, {failures} failed, {lost} events lost{unread}")
 }

@@ -1,14 +1,22 @@
 //! The tracing loop: source, engine, sinks.
 
-use std::time::{Duration, Instant};
+use std::{
+    path::PathBuf,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context as _, bail};
+use tokio::{task::JoinHandle, time::timeout};
 
 use super::{capability, clock};
 use crate::{
-    discover::process,
+    discover::{
+        cgroup::{self, Cgroups},
+        existing::Existing,
+        process,
+    },
     engine::{self, Engine, Output},
-    event::{Event, Timestamp},
+    event::{Event, EventKind},
     probe::{HookReport, HookState},
     report::Report,
     sink::{Sink, Status, filter::is_failure},
@@ -21,12 +29,44 @@ const STATUS: Duration = Duration::from_secs(1);
 const TICK: Duration = Duration::from_millis(50);
 /// How long the end waits for events that are still in the ring buffer.
 const DRAIN: Duration = Duration::from_millis(500);
+/// How long reading /proc may take, and how many events may wait for it.
+const SCAN: (Duration, usize) = (Duration::from_secs(5), 200_000);
+
+/// How the kernel is traced.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Source {
+    /// Root of cgroup v2; found in /proc/mounts unless given
+    #[arg(long, value_name = "PATH")]
+    cgroup: Option<PathBuf>,
+
+    /// Show what the eBPF programs log
+    #[arg(long)]
+    bpf_log: bool,
+
+    /// Size of the largest ring buffer, for machines that lose events
+    #[arg(long, value_name = "MIB", value_parser = clap::value_parser!(u32).range(1..=1024))]
+    ring_buffer: Option<u32>,
+}
+
+impl From<Source> for live::Options {
+    fn from(source: Source) -> Self {
+        Self {
+            cgroup: source.cgroup,
+            bpf_log: source.bpf_log,
+            ring_buffer: source.ring_buffer.map(|mebibytes| mebibytes << 20),
+        }
+    }
+}
 
 /// A tracer that is attached.
 #[derive(Debug)]
 pub struct Tracer {
     live: Live,
     engine: Engine,
+    cgroups: Cgroups,
+    /// Reads /proc while events already come in.
+    scan: JoinHandle<Existing>,
+    existing: Existing,
     summary: Summary,
 }
 
@@ -41,8 +81,11 @@ pub struct Summary {
     pub lost: u64,
 }
 
+/// Sinks that hear of everything, in this order.
+pub type Sinks<'a, 'b> = &'a mut [&'b mut dyn Sink];
+
 impl Tracer {
-    /// Attaches to the kernel.
+    /// Attaches to the kernel. Needs a tokio runtime.
     ///
     /// # Errors
     /// Nothing could be attached.
@@ -51,12 +94,18 @@ impl Tracer {
             Ok(live) => live,
             Err(error) => match capability::missing() {
                 Ok(missing) if !missing.is_empty() => bail!("{}", capability::remedy(&missing)),
-                _ => return Err(error).context("`tls-trace check` says more"),
+                _ => return Err(error).context("nothing can be traced (see `tls-trace check`)"),
             },
         };
+        let cgroup_root = options.cgroup.clone().or_else(cgroup::mount);
+        let cgroups = Cgroups::new(cgroup_root.clone());
+        let scan = move || Existing::scan(cgroup_root.as_deref());
         Ok(Self {
             live,
             engine: Engine::new(engine::Config::default()),
+            cgroups,
+            scan: tokio::task::spawn_blocking(scan),
+            existing: Existing::default(),
             summary: Summary::default(),
         })
     }
@@ -73,21 +122,15 @@ impl Tracer {
     /// The ring buffer cannot be read.
     pub async fn run(
         mut self,
-        sinks: &mut [Box<dyn Sink + '_>],
+        sinks: Sinks<'_, '_>,
         stop: impl Future<Output = ()>,
     ) -> anyhow::Result<Summary> {
         let mut stop = std::pin::pin!(stop);
         let mut batch = Batch::default();
+        self.gather_while_scanning(&mut batch.events).await?;
         let mut ticked = Instant::now();
         let mut told: Option<Instant> = None;
         loop {
-            tokio::select! {
-                biased;
-                () = &mut stop => break,
-                read = self.live.next(&mut batch.events) => {
-                    read.context("cannot read events from the kernel")?;
-                }
-            }
             self.take(&mut batch, sinks);
             if ticked.elapsed() >= TICK {
                 ticked = Instant::now();
@@ -98,21 +141,46 @@ impl Tracer {
                 told = Some(Instant::now());
                 self.tell_status(sinks);
             }
+            tokio::select! {
+                biased;
+                () = &mut stop => break,
+                read = self.live.next(&mut batch.events) => read.context(UNREADABLE)?,
+            }
         }
         self.drain(&mut batch, sinks).await?;
         Ok(self.summary)
     }
 
+    /// Events wait until it is known which connections are old. When that takes too long, old
+    /// connections stay unknown: joining them later could declare a new one old.
+    async fn gather_while_scanning(&mut self, events: &mut Vec<Event>) -> anyhow::Result<()> {
+        let (time, most) = SCAN;
+        let mut scan = std::pin::pin!(timeout(time, &mut self.scan));
+        while events.len() < most {
+            tokio::select! {
+                scanned = &mut scan => {
+                    match scanned {
+                        Ok(Ok(existing)) => self.existing = existing,
+                        Ok(Err(error)) => tracing::error!(%error, "reading /proc failed"),
+                        Err(_) => tracing::warn!("reading /proc takes too long"),
+                    }
+                    return Ok(());
+                }
+                read = self.live.next(events) => read.context(UNREADABLE)?,
+            }
+        }
+        tracing::warn!("too many events while /proc is read");
+        Ok(())
+    }
+
     /// The last events: of connections that ended just before the end.
-    async fn drain(
-        &mut self,
-        batch: &mut Batch,
-        sinks: &mut [Box<dyn Sink + '_>],
-    ) -> anyhow::Result<()> {
+    async fn drain(&mut self, batch: &mut Batch, sinks: Sinks<'_, '_>) -> anyhow::Result<()> {
         let started = Instant::now();
         while started.elapsed() < DRAIN {
-            let next = self.live.next(&mut batch.events).await;
-            next.context("cannot read events from the kernel")?;
+            self.live
+                .next(&mut batch.events)
+                .await
+                .context(UNREADABLE)?;
             if batch.events.is_empty() {
                 break;
             }
@@ -124,23 +192,33 @@ impl Tracer {
         Ok(())
     }
 
-    fn take(&mut self, batch: &mut Batch, sinks: &mut [Box<dyn Sink + '_>]) {
+    fn take(&mut self, batch: &mut Batch, sinks: Sinks<'_, '_>) {
         for sink in &mut *sinks {
             sink.events(&batch.events);
         }
         for event in batch.events.drain(..) {
+            if let EventKind::State(change) = &event.kind {
+                // Now, while the process and its container are there.
+                let task = &change.socket.task;
+                if task.cgroup != 0 {
+                    self.cgroups.path(task.cgroup, task.pid);
+                }
+            }
+            if let Some(existing) = self.existing.before(&event) {
+                self.engine.event(&existing, &mut batch.outputs);
+            }
             self.engine.event(&event, &mut batch.outputs);
         }
         self.deliver(batch, sinks);
     }
 
-    fn deliver(&mut self, batch: &mut Batch, sinks: &mut [Box<dyn Sink + '_>]) {
+    fn deliver(&mut self, batch: &mut Batch, sinks: Sinks<'_, '_>) {
         for output in batch.outputs.drain(..) {
             match output {
                 Output::Report(mut report) => {
                     self.summary.connections += 1;
                     self.summary.failures += u64::from(is_failure(&report));
-                    complete(&mut report);
+                    self.complete(&mut report);
                     for sink in &mut *sinks {
                         sink.report(&report);
                     }
@@ -155,7 +233,21 @@ impl Tracer {
         }
     }
 
-    fn tell_status(&mut self, sinks: &mut [Box<dyn Sink + '_>]) {
+    /// Adds what only the running system knows.
+    fn complete(&mut self, report: &mut Report) {
+        report.time = clock::wall_clock(report.ended);
+        if report.comm.is_none() {
+            report.comm = report.pid.and_then(process::comm);
+        }
+        // The engine knows the cgroup's id only.
+        if let Some(id) = report.cgroup.as_ref().and_then(|id| id.parse().ok())
+            && let Some(path) = self.cgroups.path(id, report.pid.unwrap_or(0))
+        {
+            report.cgroup = Some(path.to_string());
+        }
+    }
+
+    fn tell_status(&mut self, sinks: Sinks<'_, '_>) {
         let status = Status {
             engine: self.engine.stats(),
             lost: self.live.lost(),
@@ -168,21 +260,13 @@ impl Tracer {
     }
 }
 
+const UNREADABLE: &str = "cannot read events from the kernel";
+
 /// Buffers that are used again for each batch.
 #[derive(Debug, Default)]
 struct Batch {
     events: Vec<Event>,
     outputs: Vec<Output>,
-}
-
-/// Adds what only the running system knows.
-fn complete(report: &mut Report) {
-    if report.ended > Timestamp(0) {
-        report.time = clock::wall_clock(report.ended);
-    }
-    if report.comm.is_none() {
-        report.comm = report.pid.and_then(process::comm);
-    }
 }
 
 /// Hooks that could not be attached.

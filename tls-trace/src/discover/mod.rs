@@ -1,3 +1,5 @@
-//! Processes, containers and their names.
+//! Processes, containers, and the connections they held before the start.
 
+pub mod cgroup;
+pub mod existing;
 pub mod process;

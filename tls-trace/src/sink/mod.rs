@@ -2,8 +2,11 @@
 
 mod escape;
 pub mod filter;
+pub mod http;
 pub mod json;
 pub mod output;
+pub mod prometheus;
+pub mod socket;
 pub mod text;
 
 use crate::{engine::Handshake, event::Event, report::Report, source::live::Lost};

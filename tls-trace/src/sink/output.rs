@@ -7,6 +7,7 @@ use std::{
     time::Duration,
 };
 
+use prometheus::IntCounter;
 use tokio::sync::watch;
 
 /// Lines waiting for the reader at most; about 64 MiB of JSON at worst.
@@ -19,7 +20,7 @@ const LAST_LINES: Duration = Duration::from_secs(2);
 pub struct Output {
     lines: SyncSender<String>,
     state: watch::Receiver<State>,
-    dropped: u64,
+    dropped: IntCounter,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,16 +31,16 @@ enum State {
 }
 
 impl Output {
-    /// Starts the thread. It writes through [`anstream`], which strips colours unless standard
+    /// Starts the thread; `dropped` counts the lines a stalled reader did not take. It writes through [`anstream`], which strips colours unless standard
     /// output is a terminal that wants them.
     ///
     /// # Errors
     /// The thread cannot be created.
-    pub fn stdout() -> io::Result<Self> {
-        Self::to(anstream::stdout())
+    pub fn stdout(dropped: IntCounter) -> io::Result<Self> {
+        Self::to(anstream::stdout(), dropped)
     }
 
-    fn to(writer: impl io::Write + Send + 'static) -> io::Result<Self> {
+    fn to(writer: impl io::Write + Send + 'static, dropped: IntCounter) -> io::Result<Self> {
         let (lines, waiting) = sync_channel(WAITING);
         let (end, state) = watch::channel(State::Writing);
         std::thread::Builder::new()
@@ -53,7 +54,7 @@ impl Output {
         Ok(Self {
             lines,
             state,
-            dropped: 0,
+            dropped,
         })
     }
 
@@ -62,20 +63,17 @@ impl Output {
         match self.lines.try_send(line) {
             Ok(()) => {}
             // A closed output ends the command; what comes meanwhile has no reader.
-            Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => self.dropped += 1,
+            Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => self.dropped.inc(),
         }
     }
 
-    /// Lines dropped so far.
-    #[must_use]
-    pub fn dropped(&self) -> u64 {
-        self.dropped
-    }
-
-    /// Waits until the reader is gone. Cancel-safe.
-    pub async fn closed(&mut self) {
-        // An error means that the thread is gone, and with it the reader.
-        let _ = self.state.wait_for(|state| *state != State::Writing).await;
+    /// Resolves when the reader is gone.
+    pub fn reader_gone(&self) -> impl Future<Output = ()> + use<> {
+        let mut state = self.state.clone();
+        async move {
+            // An error means that the thread is gone, and with it the reader.
+            let _ = state.wait_for(|state| *state != State::Writing).await;
+        }
     }
 
     /// Gives the reader a moment to take what is queued. Returns whether it took everything.

@@ -61,17 +61,7 @@ impl Text {
         }
         out.push('\n');
         if self.evidence {
-            self.write_evidence(report, out)?;
-        }
-        Ok(())
-    }
-
-    fn write_evidence(&self, report: &Report, out: &mut String) -> fmt::Result {
-        for evidence in &report.verdict.evidence {
-            writeln!(out, "    {:>+10.1} ms  {}", evidence.at_ms, evidence.fact)?;
-        }
-        for detail in details(report) {
-            writeln!(out, "    {detail}")?;
+            write_evidence(report, out)?;
         }
         Ok(())
     }
@@ -87,6 +77,16 @@ impl Text {
             None => "--:--:--.---".to_owned(),
         }
     }
+}
+
+fn write_evidence(report: &Report, out: &mut String) -> fmt::Result {
+    for evidence in &report.verdict.evidence {
+        writeln!(out, "    {:>+10.1} ms  {}", evidence.at_ms, evidence.fact)?;
+    }
+    for detail in details(report) {
+        writeln!(out, "    {detail}")?;
+    }
+    Ok(())
 }
 
 /// `curl[4121] → 10.0.0.7:8443 api.local` for a client, `nginx[812]:8443 ← 10.0.0.9:51514 api.local`

@@ -1,0 +1,280 @@
+//! The unix socket that `tls-trace tail` reads from. Each reader has a bounded queue; one that does
+//! not keep up is disconnected and counted, never waited for.
+
+mod bind;
+mod client;
+mod protocol;
+
+use std::{
+    io,
+    path::Path,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use tokio::{
+    io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader},
+    net::{
+        UnixListener, UnixStream,
+        unix::{OwnedReadHalf, OwnedWriteHalf},
+    },
+    sync::mpsc,
+    time::timeout,
+};
+
+use self::bind::Bound;
+pub use self::{
+    bind::BindError,
+    client::{Client, ClientError, Line},
+    protocol::{Ended, Ready, Reason},
+};
+use super::{Sink, filter::Filter, json, prometheus::Outputs};
+use crate::report::Report;
+
+/// Readers served at once.
+const READERS: usize = 64;
+/// Reports waiting for one reader at most; queues share them.
+const QUEUE: usize = 4096;
+/// A reader that takes nothing for this long is gone.
+const STALLED: Duration = Duration::from_secs(5);
+/// Time for readers to take the rest when the daemon stops.
+const LAST_LINES: Duration = Duration::from_secs(1);
+/// Bytes of a filter.
+const FILTER: u64 = 64 * 1024;
+
+/// A socket that is bound, not yet served.
+#[derive(Debug)]
+pub struct Server {
+    bound: Bound,
+    listener: UnixListener,
+}
+
+impl Server {
+    /// Takes the path.
+    ///
+    /// # Errors
+    /// A live daemon or something else has it, or it cannot be created.
+    pub fn bind(path: &Path) -> Result<Self, BindError> {
+        let (bound, listener) = Bound::new(path)?;
+        let listener = UnixListener::from_std(listener).map_err(|source| BindError::Io {
+            path: path.to_owned(),
+            source,
+        })?;
+        Ok(Self { bound, listener })
+    }
+
+    /// Serves readers in the background; each gets the line `ready` first.
+    #[must_use]
+    pub fn start(self, ready: String, outputs: Outputs) -> Broadcast {
+        let Self { bound, listener } = self;
+        let shared = Arc::new(Shared {
+            ready,
+            outputs,
+            readers: Mutex::new(Vec::new()),
+            stopping: AtomicBool::new(false),
+        });
+        // Every task holds a sender; the receiver ends when all tasks have.
+        let (tasks, ended) = mpsc::channel(1);
+        let accepting = tokio::spawn(accept(listener, shared.clone(), tasks));
+        Broadcast {
+            shared,
+            accepting,
+            ended,
+            _bound: bound,
+        }
+    }
+}
+
+/// The sending side: a sink that gives reports to every reader whose filter they pass.
+#[derive(Debug)]
+pub struct Broadcast {
+    shared: Arc<Shared>,
+    accepting: tokio::task::JoinHandle<()>,
+    ended: mpsc::Receiver<()>,
+    _bound: Bound,
+}
+
+impl Broadcast {
+    /// Tells the readers that the daemon stops, and gives them a moment to take what is queued.
+    pub async fn stop(mut self) {
+        self.shared.stopping.store(true, Ordering::Relaxed);
+        self.accepting.abort();
+        self.shared.readers().clear();
+        // Readers that do not take it in time are cut off by the end of the process.
+        let _ = timeout(LAST_LINES, self.ended.recv()).await;
+    }
+}
+
+impl Sink for Broadcast {
+    fn report(&mut self, report: &Report) {
+        let mut line: Option<Arc<str>> = None;
+        self.shared.readers().retain(|reader| {
+            if !reader.filter().matches(report) {
+                return true;
+            }
+            let line = match &line {
+                Some(line) => line.clone(),
+                None => match json::line(report) {
+                    Ok(text) => line.insert(text.into()).clone(),
+                    Err(error) => {
+                        tracing::error!(%error, "a report has no JSON form");
+                        return true;
+                    }
+                },
+            };
+            // Dropping the queue's only sender ends the reader's task, once it wrote the rest.
+            match reader.queue.try_send(line) {
+                Ok(()) => true,
+                Err(mpsc::error::TrySendError::Full(_)) => {
+                    self.shared.outputs.readers_dropped.inc();
+                    false
+                }
+                Err(mpsc::error::TrySendError::Closed(_)) => false,
+            }
+        });
+    }
+}
+
+#[derive(Debug)]
+struct Shared {
+    ready: String,
+    outputs: Outputs,
+    readers: Mutex<Vec<Reader>>,
+    stopping: AtomicBool,
+}
+
+impl Shared {
+    fn readers(&self) -> MutexGuard<'_, Vec<Reader>> {
+        self.readers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[derive(Debug)]
+struct Reader {
+    queue: mpsc::Sender<Arc<str>>,
+    filter: Arc<Mutex<Filter>>,
+}
+
+impl Reader {
+    fn filter(&self) -> MutexGuard<'_, Filter> {
+        self.filter.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+async fn accept(listener: UnixListener, shared: Arc<Shared>, tasks: mpsc::Sender<()>) {
+    loop {
+        let stream = match listener.accept().await {
+            Ok((stream, _)) => stream,
+            Err(error) => {
+                // The reader is gone already, or file descriptors ran out, which passes.
+                tracing::debug!(%error, "cannot accept a reader");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+                continue;
+            }
+        };
+        let filter = Arc::new(Mutex::new(Filter {
+            all: true,
+            ..Filter::default()
+        }));
+        let (queue, lines) = mpsc::channel(QUEUE);
+        let full = {
+            let mut readers = shared.readers();
+            readers.retain(|reader| !reader.queue.is_closed());
+            let full = readers.len() >= READERS;
+            if !full {
+                let filter = filter.clone();
+                readers.push(Reader { queue, filter });
+            }
+            full
+        };
+        let (shared, task) = (shared.clone(), tasks.clone());
+        tokio::spawn(async move {
+            shared.outputs.readers.inc();
+            if let Err(error) = serve(stream, &shared, lines, &filter, full).await {
+                tracing::debug!(%error, "reader");
+            }
+            shared.outputs.readers.dec();
+            drop(task);
+        });
+    }
+}
+
+async fn serve(
+    stream: UnixStream,
+    shared: &Shared,
+    lines: mpsc::Receiver<Arc<str>>,
+    filter: &Mutex<Filter>,
+    full: bool,
+) -> io::Result<()> {
+    let (from, mut to) = stream.into_split();
+    let reason = if full {
+        Reason::TooManyReaders
+    } else {
+        tokio::select! {
+            request = follow_filter(from, filter) => match request? {
+                Request::Gone => return Ok(()),
+                Request::Bad => Reason::BadFilter,
+            },
+            written = write_reports(&mut to, &shared.ready, lines) => {
+                written?;
+                if shared.stopping.load(Ordering::Relaxed) {
+                    Reason::Stopped
+                } else {
+                    Reason::TooSlow
+                }
+            }
+        }
+    };
+    write(&mut to, &json::line(&Ended { end: reason })?).await
+}
+
+async fn write_reports(
+    to: &mut OwnedWriteHalf,
+    ready: &str,
+    mut lines: mpsc::Receiver<Arc<str>>,
+) -> io::Result<()> {
+    write(to, ready).await?;
+    let mut waiting = Vec::new();
+    while lines.recv_many(&mut waiting, 64).await > 0 {
+        write(to, &waiting.concat()).await?;
+        waiting.clear();
+    }
+    Ok(())
+}
+
+async fn write(to: &mut OwnedWriteHalf, text: &str) -> io::Result<()> {
+    let mut rest = text.as_bytes();
+    while !rest.is_empty() {
+        let written = timeout(STALLED, to.write(rest)).await??;
+        rest = rest.get(written..).unwrap_or_default();
+    }
+    Ok(())
+}
+
+/// How a reader's side of the conversation ends.
+enum Request {
+    Gone,
+    Bad,
+}
+
+async fn follow_filter(from: OwnedReadHalf, filter: &Mutex<Filter>) -> io::Result<Request> {
+    let mut from = BufReader::new(from);
+    let mut line = Vec::new();
+    loop {
+        line.clear();
+        let read = (&mut from)
+            .take(FILTER)
+            .read_until(b'\n', &mut line)
+            .await?;
+        if read == 0 {
+            return Ok(Request::Gone);
+        }
+        let Ok(wanted) = serde_json::from_slice(&line) else {
+            return Ok(Request::Bad);
+        };
+        *filter.lock().unwrap_or_else(PoisonError::into_inner) = wanted;
+    }
+}
