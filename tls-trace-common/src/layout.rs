@@ -145,7 +145,7 @@ abi! {
         pub total_retrans: u32,
         /// `sock::sk_err`.
         pub error: u32,
-        /// 1: `SO_LINGER` is set with time 0, so that close() resets.
+        /// 1: `SO_LINGER` is set with time 0, so that `close()` resets.
         pub linger_zero: u32,
         /// 1: this struct was filled.
         pub valid: u32,
