@@ -3,6 +3,7 @@
 mod ebpf;
 mod process;
 mod setup;
+mod test;
 mod vm;
 
 use std::{
@@ -30,6 +31,8 @@ enum Task {
     BuildEbpf,
     /// Run a program of this machine in a VM with one of Debian's kernels.
     Vm(vm::Arguments),
+    /// Set up, and check all that has to hold.
+    Test(test::Arguments),
     /// Set up, build, and run the daemon.
     Run {
         /// Arguments of `tls-trace run`.
@@ -66,6 +69,7 @@ fn run(task: Task) -> Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
         Task::Vm(arguments) => arguments.run(&root),
+        Task::Test(arguments) => arguments.run(&root),
         Task::Run { arguments } => {
             setup::toolchain(&root)?;
             let mut build = process::cargo(&root);

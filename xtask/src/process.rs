@@ -3,8 +3,9 @@
 use std::{
     env,
     ffi::OsStr,
+    io::{BufRead as _, BufReader},
     path::{Path, PathBuf},
-    process::{Command, Stdio},
+    process::{Command, ExitStatus, Stdio},
 };
 
 use anyhow::{Context as _, Result, ensure};
@@ -52,11 +53,28 @@ pub fn output(command: &mut Command) -> Result<String> {
     Ok(stdout.into_owned())
 }
 
-/// Where a program is: in `PATH`, or where Debian keeps root's programs.
+/// Runs a program and hands over each line that it writes to standard output.
+///
+/// # Errors
+/// It cannot be started or waited for. Its failure is none.
+pub fn lines(command: &mut Command, mut line: impl FnMut(&str)) -> Result<ExitStatus> {
+    command.stdin(Stdio::null()).stdout(Stdio::piped());
+    let mut child = command.spawn().with_context(|| cannot_run(command))?;
+    if let Some(stdout) = child.stdout.take() {
+        for text in BufReader::new(stdout).split(b'\n') {
+            line(&String::from_utf8_lossy(&text?));
+        }
+    }
+    Ok(child.wait()?)
+}
+
+/// Where a program is. The system's own comes before what a version manager puts into `PATH`.
 pub fn find(program: &str) -> Option<PathBuf> {
     let path = env::var_os("PATH").unwrap_or_default();
-    env::split_paths(&path)
-        .chain(["/usr/sbin".into(), "/sbin".into()])
+    ["/usr/bin", "/usr/sbin"]
+        .into_iter()
+        .map(PathBuf::from)
+        .chain(env::split_paths(&path))
         .map(|folder| folder.join(program))
         .find(|file| file.is_file())
 }

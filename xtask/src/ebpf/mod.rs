@@ -15,7 +15,7 @@ use anyhow::{Context as _, Result, bail};
 pub use toolchain::Toolchain;
 
 /// The target all objects are built for. aya reads either byte order, the kernel only its own.
-const TARGET: &str = if cfg!(target_endian = "big") {
+pub const TARGET: &str = if cfg!(target_endian = "big") {
     "bpfeb-unknown-none"
 } else {
     "bpfel-unknown-none"

@@ -64,6 +64,11 @@ impl Toolchain {
         Ok(Self { compiler, linker })
     }
 
+    /// The compiler.
+    pub fn rustc(&self) -> &Path {
+        &self.compiler.rustc
+    }
+
     /// Makes `cargo` build with this toolchain, and free of the settings of a cargo around it.
     pub fn configure(&self, cargo: &mut Command, arch: &str) {
         for variable in [
@@ -83,7 +88,7 @@ impl Toolchain {
         ];
         let linker = format!("CARGO_TARGET_{}_LINKER", TARGET.replace('-', "_"));
         cargo
-            .env("RUSTC", &self.compiler.rustc)
+            .env("RUSTC", self.rustc())
             .env(linker.to_uppercase(), &self.linker)
             .env("CARGO_ENCODED_RUSTFLAGS", flags.join("\x1f"));
         match self.compiler.core {

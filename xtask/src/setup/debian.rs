@@ -2,7 +2,7 @@
 
 use std::{
     fs::{self, Permissions},
-    os::unix::fs::{MetadataExt as _, PermissionsExt as _},
+    os::unix::fs::PermissionsExt as _,
     path::Path,
     process::Command,
 };
@@ -18,9 +18,7 @@ pub fn obstacle() -> Option<&'static str> {
     if !is_debian_12(&release) {
         return Some("this is not Debian 12");
     }
-    // The owner of /proc/self is the effective user.
-    let root = fs::metadata("/proc/self").is_ok_and(|process| process.uid() == 0);
-    (!root).then_some("this needs root")
+    (!nix::unistd::geteuid().is_root()).then_some("this needs root")
 }
 
 fn is_debian_12(os_release: &str) -> bool {

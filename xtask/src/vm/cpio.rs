@@ -158,6 +158,7 @@ mod tests {
             .args(["cpio", "-t", "-v"])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
+            .stderr(Stdio::null())
             .spawn()?;
         cpio.stdin.take().unwrap().write_all(&bytes)?;
         let listing = String::from_utf8(cpio.wait_with_output()?.stdout)?;
