@@ -187,7 +187,7 @@ abi! {
         pub header: Header,
         /// Addresses seen from the socket's end.
         pub tuple: Tuple,
-        /// Task that sent the segment; all 0 on ingress and where the helper is missing.
+        /// Ids of the task that sent the segment, the rest 0; all 0 on ingress and where the helper is missing.
         pub task: Task,
         /// Sequence number of the first payload byte (of the segment, plus what an earlier record of the same segment carried).
         pub seq: u32,
@@ -205,8 +205,10 @@ abi! {
         pub direction: u8,
         /// [`LISTENER`], [`LAST`].
         pub flags: u8,
+        /// Zero. Two words, as eBPF would zero a byte array in a loop.
+        pub reserved: u16,
         /// Zero.
-        pub reserved: [u8; 6],
+        pub reserved_2: u32,
     }
 }
 

@@ -3,9 +3,8 @@
 use core::ffi::c_void;
 
 use aya_ebpf::helpers::{
-    bpf_get_current_cgroup_id, bpf_get_current_task_btf, bpf_get_socket_cookie, bpf_ktime_get_ns,
-    bpf_probe_read_kernel, bpf_skc_to_tcp_sock,
-    generated::bpf_probe_read_kernel as bpf_probe_read_kernel_raw,
+    bpf_get_current_task_btf, bpf_get_socket_cookie, bpf_ktime_get_ns, bpf_probe_read_kernel,
+    bpf_skc_to_tcp_sock, generated::bpf_probe_read_kernel as bpf_probe_read_kernel_raw,
 };
 use tls_trace_common::{Counters, Header, KernelOffsets, Kind, Task, Tuple};
 
@@ -170,8 +169,7 @@ impl TcpSock {
 /// Writes the current task with its flags and exit code; for `tp_btf` programs.
 #[inline(always)]
 pub fn task(task: &mut Task) {
-    // SAFETY: no arguments.
-    current_task(task, unsafe { bpf_get_current_cgroup_id() });
+    current_task(task);
     // SAFETY: no arguments; returns the running task, never null.
     let current = unsafe { bpf_get_current_task_btf() } as *const c_void;
     // SAFETY: a typed pointer to the verifier, which checks the constant offset.

@@ -2,7 +2,9 @@
 
 use aya_ebpf::{
     bindings::{BPF_RB_AVAIL_DATA, BPF_RB_FORCE_WAKEUP, BPF_RB_NO_WAKEUP, BPF_RB_RING_SIZE},
-    helpers::{bpf_get_current_pid_tgid, generated::bpf_get_current_comm},
+    helpers::{
+        bpf_get_current_cgroup_id, bpf_get_current_pid_tgid, generated::bpf_get_current_comm,
+    },
     macros::map,
     maps::{PerCpuArray, RingBuf},
 };
@@ -50,15 +52,27 @@ pub fn wakeup() -> u64 {
     }
 }
 
-/// Writes the current task, as far as every program type may ask; flags and exit code are 0.
+/// Writes process and thread id of the current task and zeroes the rest. `cgroup_skb` programs may
+/// ask no more than this.
 #[inline(always)]
-pub fn current_task(task: &mut Task, cgroup: u64) {
+pub fn current_ids(task: &mut Task) {
     let pid_tgid = bpf_get_current_pid_tgid();
-    task.pid = (pid_tgid >> 32) as u32;
-    task.tid = pid_tgid as u32;
-    task.cgroup = cgroup;
-    task.flags = 0;
-    task.exit_code = 0;
+    *task = Task {
+        pid: (pid_tgid >> 32) as u32,
+        tid: pid_tgid as u32,
+        cgroup: 0,
+        flags: 0,
+        exit_code: 0,
+        comm: [0; 16],
+    };
+}
+
+/// Writes the current task, as far as every tracing program may ask; flags and exit code are 0.
+#[inline(always)]
+pub fn current_task(task: &mut Task) {
+    current_ids(task);
+    // SAFETY: no arguments.
+    task.cgroup = unsafe { bpf_get_current_cgroup_id() };
     // Straight to its place: a copy by way of the stack would go byte by byte.
     // SAFETY: room for 16 bytes; on failure the helper zeroes them.
     unsafe { bpf_get_current_comm(task.comm.as_mut_ptr().cast(), 16) };

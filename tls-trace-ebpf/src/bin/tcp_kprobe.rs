@@ -8,7 +8,7 @@
 use core::ffi::c_void;
 
 use aya_ebpf::{
-    helpers::{bpf_get_current_cgroup_id, bpf_probe_read_kernel},
+    helpers::bpf_probe_read_kernel,
     macros::{kprobe, kretprobe},
     programs::{ProbeContext, RetProbeContext},
 };
@@ -76,8 +76,7 @@ fn called(sk: Option<*const c_void>, function: Function) -> u32 {
         record.header = header(cookie, Kind::FUNCTION, state, state, function.0);
         record.seq = 0;
         record.end_seq = 0;
-        // SAFETY: no arguments.
-        current_task(&mut record.task, unsafe { bpf_get_current_cgroup_id() });
+        current_task(&mut record.task);
     });
     0
 }

@@ -27,7 +27,7 @@ use tls_trace_common::{
 };
 use tls_trace_ebpf::{
     kernel::mapped,
-    output::{EVENTS, count_lost, current_task, wakeup},
+    output::{EVENTS, count_lost, current_ids, wakeup},
 };
 
 const IPPROTO_TCP: u8 = 6;
@@ -316,7 +316,7 @@ fn send<const N: usize, const DIRECTION: u8, const TASK: bool>(
         address(ctx, &mut tuple.remote, packet, 0);
     }
     if TASK {
-        current_task(&mut record.task, 0);
+        current_ids(&mut record.task);
     } else {
         record.task = NOBODY;
     }
@@ -327,7 +327,8 @@ fn send<const N: usize, const DIRECTION: u8, const TASK: bool>(
     record.ttl = packet.ttl;
     record.direction = DIRECTION;
     record.flags = origin.flags;
-    record.reserved = [0; 6];
+    record.reserved = 0;
+    record.reserved_2 = 0;
     // SAFETY: as above; payload memory may be anything.
     let payload = unsafe { (&raw mut (*class).payload).cast() };
     record.captured = capture::<N>(ctx, packet.payload + skip, length, payload);
@@ -337,16 +338,20 @@ fn send<const N: usize, const DIRECTION: u8, const TASK: bool>(
 /// Copies up to `N` payload bytes and says how many.
 #[inline(always)]
 fn capture<const N: usize>(ctx: &SkBuffContext, from: u32, length: u32, to: *mut c_void) -> u16 {
-    // Volatile, so that the compiler cannot prove the checks below superfluous and drop them: the
-    // verifier has to see them.
-    // SAFETY: a local variable.
-    let length = unsafe { ptr::read_volatile(&raw const length) };
-    let captured = if length > N as u32 { N as u32 } else { length };
-    if captured == 0 {
+    if length == 0 {
         return 0;
     }
+    // The verifier must see for itself that the size is between 1 and N. Volatile, so that the
+    // compiler does not prove it first and drop the check; by addition, because the verifier of
+    // Linux 6.1 learns nothing from a comparison with zero; 64 bits wide, because it forgets
+    // bounds over 32-bit moves.
+    let last = u64::from(length - 1);
+    // SAFETY: a local variable.
+    let last = unsafe { ptr::read_volatile(&raw const last) };
+    let captured = last.min(N as u64 - 1) + 1;
     // SAFETY: `to` has room for N bytes, `captured` is between 1 and N.
-    let result = unsafe { bpf_skb_load_bytes(ctx.skb.skb.cast::<c_void>(), from, to, captured) };
+    let result =
+        unsafe { bpf_skb_load_bytes(ctx.skb.skb.cast::<c_void>(), from, to, captured as u32) };
     if result == 0 { captured as u16 } else { 0 }
 }
 
