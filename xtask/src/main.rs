@@ -57,7 +57,7 @@ fn run(task: Task) -> Result<ExitCode> {
         Task::Setup { tests } => {
             setup::toolchain(&root)?;
             if tests {
-                setup::packages(setup::PROGRAMS)?;
+                setup::programs(&root)?;
             }
             Ok(ExitCode::SUCCESS)
         }

@@ -71,7 +71,7 @@ pub fn lines(command: &mut Command, mut line: impl FnMut(&str)) -> Result<ExitSt
 /// Where a program is. The system's own comes before what a version manager puts into `PATH`.
 pub fn find(program: &str) -> Option<PathBuf> {
     let path = env::var_os("PATH").unwrap_or_default();
-    ["/usr/bin", "/usr/sbin"]
+    ["/usr/bin", "/usr/sbin", "/usr/local/go/bin"]
         .into_iter()
         .map(PathBuf::from)
         .chain(env::split_paths(&path))

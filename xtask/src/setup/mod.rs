@@ -1,6 +1,7 @@
 //! Finds or installs what building and testing need. The second time it finds everything.
 
 mod debian;
+pub mod go;
 mod linker;
 mod package;
 
@@ -9,7 +10,7 @@ use std::path::Path;
 use anyhow::{Context as _, Result, bail};
 
 use crate::ebpf::toolchain::Compiler;
-pub use package::{PROGRAMS, Package};
+use package::Package;
 
 /// Makes the eBPF toolchain available.
 ///
@@ -35,25 +36,23 @@ fn install_compiler() -> Result<Compiler> {
     Compiler::find().context("Debian's rustc-web has no eBPF target")
 }
 
-/// Installs the packages that are missing; returns those that cannot be installed here.
+/// Installs what the tests run, as far as that is possible here; says what is missing.
 ///
 /// # Errors
 /// An installation was tried and failed.
-pub fn packages(packages: &[Package]) -> Result<Vec<&Package>> {
-    let missing: Vec<_> = packages
+pub fn programs(root: &Path) -> Result<()> {
+    let missing: Vec<_> = package::PROGRAMS
         .iter()
         .filter(|package| !package.is_present())
         .collect();
-    if missing.is_empty() {
-        return Ok(missing);
-    }
-    if let Some(obstacle) = debian::obstacle() {
-        println!("missing programs are not installed, because {obstacle}:");
-        for package in &missing {
-            println!("  {package}");
+    match debian::obstacle() {
+        Some(obstacle) => {
+            for package in missing {
+                println!("{package} is not installed, because {obstacle}");
+            }
         }
-        return Ok(missing);
+        None if missing.is_empty() => {}
+        None => debian::install(&missing)?,
     }
-    debian::install(&missing)?;
-    Ok(Vec::new())
+    go::provide(root, &package::PIP)
 }

@@ -50,7 +50,6 @@ pub const PROGRAMS: &[Package] = &[
     package("curl", "curl", "TLS client"),
     package("default-jdk-headless", "javac", "TLS client"),
     package("gnutls-bin", "gnutls-cli", "TLS client"),
-    package("golang-go", "go", "TLS client"),
     package("iproute2", "ip", "network namespaces and delays"),
     package("nftables", "nft", "lost packets and injected resets"),
     service("nginx-light", "nginx", "TLS server"),
@@ -64,6 +63,13 @@ pub const PROGRAMS: &[Package] = &[
         "lints of the eBPF programs",
     ),
 ];
+
+/// Installs Go.
+pub const PIP: Package = package(
+    "python3-pip",
+    "/usr/lib/python3/dist-packages/pip",
+    "installs Go",
+);
 
 const fn package(name: &'static str, provides: &'static str, why: &'static str) -> Package {
     Package {

@@ -2,6 +2,8 @@
 
 use std::{fmt, iter::Sum};
 
+use anyhow::{Result, ensure};
+
 /// Numbers of tests.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Count {
@@ -35,7 +37,7 @@ impl Count {
 
     /// Takes the numbers of a line in which Rust's test harness closes:
     /// `test result: ok. 5 passed; 0 failed; 1 ignored; 0 measured; …`.
-    pub fn parse(line: &str) -> Option<Self> {
+    fn closing(line: &str) -> Option<Self> {
         let (_, numbers) = line.strip_prefix("test result: ")?.split_once(". ")?;
         let number = |word| {
             numbers
@@ -48,14 +50,42 @@ impl Count {
             skipped: number("ignored")?,
         })
     }
+}
 
-    /// The sum over the harnesses that a program ran, which must agree with its exit status:
-    /// a crash leaves no closing line.
-    pub fn settle(mut self, success: bool) -> Self {
-        if !success && self.failed == 0 {
-            self.failed = 1;
+/// Reads the output of Rust's test harnesses, run with [`Tally::FLAG`].
+#[derive(Debug, Default)]
+pub struct Tally {
+    sum: Count,
+    /// Tests of the current harness that said they were skipped: to the harness, they passed.
+    skipped: u32,
+}
+
+impl Tally {
+    /// Lets the harness show what passed tests print.
+    pub const FLAG: &str = "--show-output";
+
+    /// Takes one line.
+    pub fn read(&mut self, line: &str) {
+        if line.contains(": skipped: ") {
+            self.skipped += 1;
+        } else if let Some(mut count) = Count::closing(line) {
+            let skipped = std::mem::take(&mut self.skipped).min(count.passed);
+            count.passed -= skipped;
+            count.skipped += skipped;
+            self.sum += count;
         }
-        self
+    }
+
+    /// The sum, which must agree with the exit status: a crash leaves no closing line.
+    ///
+    /// # Errors
+    /// All went well, but there was no test.
+    pub fn finish(mut self, success: bool) -> Result<Count> {
+        if !success && self.sum.failed == 0 {
+            self.sum.failed = 1;
+        }
+        ensure!(self.sum != Count::default(), "there was no test");
+        Ok(self.sum)
     }
 }
 
@@ -92,26 +122,44 @@ impl fmt::Display for Count {
 mod tests {
     use super::*;
 
+    fn read(output: &str) -> Tally {
+        let mut tally = Tally::default();
+        output.lines().for_each(|line| tally.read(line));
+        tally
+    }
+
     #[test]
     fn sums_closing_lines() {
-        let output = "running 2 tests\n\
-            test a ... ok\n\
-            test result: ok. 17 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out; finished in 0.13s\n\
-            test result: FAILED. 3 passed; 2 failed; 0 ignored; 0 measured; 4 filtered out; finished in 1s\n";
-        let sum: Count = output.lines().filter_map(Count::parse).sum();
+        let tally = read(
+            "running 2 tests\n\
+             test a ... ok\n\
+             test result: ok. 17 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out; finished in 0.13s\n\
+             test result: FAILED. 3 passed; 2 failed; 0 ignored; 0 measured; 4 filtered out; finished in 1s\n",
+        );
+        let sum = tally.finish(false).unwrap();
         assert_eq!(sum.to_string(), "20 passed, 2 failed, 1 skipped");
     }
 
     #[test]
-    fn ignores_other_lines() {
-        assert_eq!(Count::parse("test result: strange"), None);
-        assert_eq!(Count::parse("5 passed; 0 failed; 1 ignored"), None);
+    fn counts_what_tests_say() {
+        let tally = read(
+            "test a ... ok\ntest b ... ok\n\nsuccesses:\n\n---- a stdout ----\n\
+             a: skipped: needs root\n\
+             test result: ok. 2 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out\n",
+        );
+        let sum = tally.finish(true).unwrap();
+        assert_eq!(sum.to_string(), "1 passed, 0 failed, 1 skipped");
     }
 
     #[test]
-    fn a_crash_is_a_failure() {
-        assert_eq!(Count::default().settle(false), Count::FAILED);
-        assert_eq!(Count::FAILED.settle(false), Count::FAILED);
-        assert_eq!(Count::PASSED.settle(true), Count::PASSED);
+    fn ignores_other_lines() {
+        assert_eq!(Count::closing("test result: strange"), None);
+        assert_eq!(Count::closing("5 passed; 0 failed; 1 ignored"), None);
+    }
+
+    #[test]
+    fn a_crash_is_a_failure_and_so_is_silence() {
+        assert_eq!(Tally::default().finish(false).unwrap(), Count::FAILED);
+        assert!(Tally::default().finish(true).is_err());
     }
 }

@@ -12,8 +12,8 @@ use cargo_metadata::Message;
 
 use super::{
     Outcome,
-    count::Count,
-    suite::{BINARY, PACKAGE, build_release},
+    count::Tally,
+    suite::{BINARY, GO_CLIENT, PACKAGE, build_go_client, build_release},
 };
 use crate::{
     process,
@@ -50,54 +50,58 @@ const SLOWNESS: &str = "8";
 
 const TIMEOUT: Duration = Duration::from_secs(20 * 60);
 
+/// Runs test programs, its arguments.
+const RUN_ALL: &str =
+    r#"status=0; for test; do "$test" --show-output || status=1; done; exit $status"#;
+
 /// Runs the suite's test programs one after the other in one guest.
 pub fn suite(root: &Path, release: Release) -> Result<Outcome> {
     if process::find("qemu-system-x86_64").is_none() {
         return Ok(Outcome::Skipped("no qemu-system-x86_64".to_owned()));
     }
-    let daemon = build_release(root)?;
-    let tests = build_tests(root)?;
-    let mut tree = Tree::default();
-    tree.host(&daemon)?;
-    for program in PROGRAMS {
-        // The suite says which it misses.
-        if let Some(program) = process::find(program) {
-            tree.host(&program)?;
-        }
+    let mut tree = installed()?;
+    let mut environment = vec![("TLS_TRACE_TEST_SLOW".to_owned(), SLOWNESS.to_owned())];
+    let mut program = |variable: &str, program: PathBuf| {
+        environment.push((variable.to_owned(), program.display().to_string()));
+        tree.host(&program)
+    };
+    program(BINARY, build_release(root)?)?;
+    if let Some(client) = build_go_client(root)? {
+        program(GO_CLIENT, client)?;
     }
-    for file in FILES.iter().map(Path::new).filter(|file| file.exists()) {
-        tree.host(file)?;
+    let mut command = ["sh", "-c", RUN_ALL, "sh"].map(str::to_owned).to_vec();
+    for test in build_tests(root)? {
+        tree.host(&test)?;
+        command.push(test.display().to_string());
     }
-    for library in python_library()? {
-        tree.host(&library)?;
-    }
-    let mut script = String::from("status=0\n");
-    for (index, test) in tests.iter().enumerate() {
-        let place = format!("/usr/bin/suite-{index}");
-        tree.program(test, &place)?;
-        script += &place;
-        script += " || status=1\n";
-    }
-    script += "exit $status\n";
     let guest = Guest {
         release,
         append: String::new(),
         tree,
-        environment: vec![
-            (BINARY.to_owned(), daemon.display().to_string()),
-            ("TLS_TRACE_TEST_SLOW".to_owned(), SLOWNESS.to_owned()),
-        ],
-        command: ["sh", "-c", &script].map(str::to_owned).to_vec(),
+        environment,
+        command,
         timeout: TIMEOUT,
     };
-    let mut sum = Count::default();
+    let mut tally = Tally::default();
     let status = guest.run(root, |line| {
         println!("{line}");
-        if let Some(count) = Count::parse(line) {
-            sum += count;
-        }
+        tally.read(line);
     })?;
-    Ok(Outcome::Ran(sum.settle(status == 0)))
+    tally.finish(status == 0).map(Outcome::Ran)
+}
+
+/// What the suite uses of this machine.
+fn installed() -> Result<Tree> {
+    let mut tree = Tree::default();
+    let programs = PROGRAMS.iter().filter_map(|program| process::find(program));
+    let files = FILES.iter().map(PathBuf::from);
+    for path in programs.chain(files).chain(python_library()?) {
+        // What is missing, the suite names.
+        if path.exists() {
+            tree.host(&path)?;
+        }
+    }
+    Ok(tree)
 }
 
 /// The suite's test programs.

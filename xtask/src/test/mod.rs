@@ -89,7 +89,7 @@ impl Arguments {
             // What needs no eBPF program can still be tested.
             println!("no eBPF toolchain: {error:#}");
         }
-        setup::packages(setup::PROGRAMS)?;
+        setup::programs(root)?;
         let total: Count = steps.into_iter().map(|step| step.count(root)).sum();
         println!("{total}");
         Ok(if total.failed == 0 {

@@ -8,14 +8,21 @@ use std::{
 
 use anyhow::{Result, ensure};
 
-use super::{Outcome, count::Count, lint::WORKSPACE};
-use crate::{ebpf, process};
+use super::{
+    Outcome,
+    count::{Count, Tally},
+    lint::WORKSPACE,
+};
+use crate::{ebpf, process, setup};
 
 /// What the one binary may weigh, in bytes.
 const LIMIT: u64 = 15_000_000;
 
 /// Tells the truth suite which daemon to test.
 pub const BINARY: &str = "TLS_TRACE_BIN";
+
+/// Tells the truth suite where its Go client is.
+pub const GO_CLIENT: &str = "TLS_TRACE_TEST_GO_CLIENT";
 
 /// The package of the truth suite.
 pub const PACKAGE: &str = "tls-trace-tests";
@@ -41,8 +48,33 @@ pub fn machine(root: &Path) -> Result<Outcome> {
     }
     let binary = build_release(root)?;
     let mut cargo = process::cargo(root);
-    cargo.args(["test", "--package", PACKAGE, "--no-fail-fast"]);
-    count(cargo.env(BINARY, binary).env("TLS_TRACE_TEST_STRICT", "1"))
+    cargo
+        .args(["test", "--package", PACKAGE, "--no-fail-fast"])
+        .env(BINARY, binary)
+        .env("TLS_TRACE_TEST_STRICT", "1");
+    if let Some(client) = build_go_client(root)? {
+        cargo.env(GO_CLIENT, client);
+    }
+    count(&mut cargo)
+}
+
+/// Builds the suite's Go client, if there is a Go.
+///
+/// # Errors
+/// It does not build.
+pub fn build_go_client(root: &Path) -> Result<Option<PathBuf>> {
+    let Some(go) = setup::go::find(root) else {
+        return Ok(None);
+    };
+    let client = ebpf::target_dir(root).join("go-client");
+    let mut build = Command::new(go);
+    // Without C libraries: it has to run in any guest.
+    build
+        .env("CGO_ENABLED", "0")
+        .args(["build", "-o"])
+        .arg(&client);
+    process::run(build.arg(root.join("tests/programs/client.go")))?;
+    Ok(Some(client))
 }
 
 /// Builds the release binary unless it is up to date.
@@ -55,14 +87,12 @@ pub fn build_release(root: &Path) -> Result<PathBuf> {
     Ok(ebpf::target_dir(root).join("release/tls-trace"))
 }
 
-/// Runs tests, shows what they print, and counts them.
-fn count(command: &mut Command) -> Result<Outcome> {
-    let mut sum = Count::default();
-    let status = process::lines(command, |line| {
+/// Runs `cargo test`, shows what it prints, and counts the tests.
+fn count(cargo: &mut Command) -> Result<Outcome> {
+    let mut tally = Tally::default();
+    let status = process::lines(cargo.args(["--", Tally::FLAG]), |line| {
         println!("{line}");
-        if let Some(count) = Count::parse(line) {
-            sum += count;
-        }
+        tally.read(line);
     })?;
-    Ok(Outcome::Ran(sum.settle(status.success())))
+    tally.finish(status.success()).map(Outcome::Ran)
 }

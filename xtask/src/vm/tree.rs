@@ -58,17 +58,6 @@ impl Tree {
         self.insert(guest, || Entry::File(host.to_owned()));
     }
 
-    /// A copy of a program under another name, with the libraries it loads.
-    ///
-    /// # Errors
-    /// A library cannot be read.
-    pub fn program(&mut self, host: &Path, guest: &str) -> Result<()> {
-        self.copy(host, guest);
-        libraries(host)
-            .iter()
-            .try_for_each(|library| self.host(library))
-    }
-
     /// This machine's file or folder in the same place; links with what they lead to, programs
     /// with the libraries they load.
     ///
