@@ -9,6 +9,7 @@ mod conversation;
 mod escape;
 mod extension;
 mod handshake;
+mod ja4;
 mod message;
 pub mod names;
 mod output;
