@@ -2,12 +2,34 @@
 //! and from [`Engine::tick`]; the same input gives the same output, byte for byte.
 #![forbid(unsafe_code)]
 
+mod account;
+mod alert;
+mod close;
+mod conclude;
+mod connection;
+mod endpoints;
+mod evidence;
+mod handshake;
+mod interner;
+mod moment;
+mod names;
+mod notices;
+mod peers;
+#[cfg(test)]
+mod tests;
+mod told;
+mod tracker;
+mod transport;
+mod verdict;
+
 use std::time::Duration;
 
 use crate::{
     event::{ConnectionId, Event, Timestamp},
     report::{Cause, Initiator, Outcome, Phase, Report, Role},
 };
+
+use tracker::Tracker;
 
 /// Settings of an [`Engine`].
 #[derive(Clone, Copy, Debug)]
@@ -85,8 +107,7 @@ pub struct Stats {
 /// The engine.
 #[derive(Debug)]
 pub struct Engine {
-    config: Config,
-    stats: Stats,
+    tracker: Tracker,
 }
 
 impl Engine {
@@ -94,30 +115,31 @@ impl Engine {
     #[must_use]
     pub fn new(config: Config) -> Self {
         Self {
-            config,
-            stats: Stats::default(),
+            tracker: Tracker::new(config),
         }
     }
 
     /// Takes one event; events come in order of time, give or take what the source could not repair.
     pub fn event(&mut self, event: &Event, outputs: &mut Vec<Output>) {
-        let _ = (event, outputs, self.config);
-        self.stats.events += 1;
+        self.tracker.event(event, outputs);
     }
 
     /// Says what time it is; decides what was waiting. Call it a few times a second.
     pub fn tick(&mut self, now: Timestamp, outputs: &mut Vec<Output>) {
-        let _ = (now, outputs);
+        self.tracker.tick(now, outputs);
     }
 
     /// No more events: reports what can be said of every connection left.
     pub fn finish(&mut self, now: Timestamp, outputs: &mut Vec<Output>) {
-        let _ = (now, outputs);
+        self.tracker.finish(now, outputs);
     }
 
     /// Counters so far.
     #[must_use]
     pub fn stats(&self) -> Stats {
-        self.stats
+        Stats {
+            tracked: self.tracker.connections.len(),
+            ..self.tracker.stats
+        }
     }
 }

@@ -1,0 +1,174 @@
+//! Writes a report out of the facts and the judgement.
+
+use std::time::Duration;
+
+use super::{
+    Handshake as HandshakeResult, alert,
+    connection::Connection,
+    evidence,
+    handshake::Handshake,
+    moment::ms_between,
+    names, notices,
+    verdict::{Case, Judgement},
+};
+use crate::{
+    event::{ConnectionId, End},
+    report::{
+        Alert, Alpn, Cause, Initiator, Outcome, PhasesMs, Report, Role, SCHEMA, Tcp, Verdict,
+    },
+};
+
+/// The report of a connection.
+pub(super) fn report(
+    id: ConnectionId,
+    case: &Case,
+    judgement: &Judgement,
+    slow: Duration,
+) -> Report {
+    let connection = case.connection;
+    let tls = connection.tls.as_deref();
+    let process = connection.process.as_ref();
+    Report {
+        schema: SCHEMA,
+        id,
+        ended: connection.last,
+        time: None,
+        duration_ms: ms_between(connection.first, connection.last),
+        role: role(connection),
+        local: connection.local.into(),
+        remote: connection.remote.into(),
+        netns: (connection.netns != 0).then_some(connection.netns),
+        pid: process.map(|process| process.pid),
+        comm: process.map(|process| process.comm.to_string()),
+        cgroup: process
+            .filter(|process| process.cgroup != 0)
+            .map(|process| process.cgroup.to_string()),
+        sni: tls.and_then(|tls| tls.hello.as_ref()?.server_name.clone()),
+        version: version(tls),
+        cipher: tls
+            .filter(|tls| tls.server_hello_at.happened())
+            .map(|tls| names::cipher_suite(tls.cipher)),
+        group: tls
+            .filter(|tls| tls.group != 0)
+            .map(|tls| names::group(tls.group)),
+        alpn: tls.map(alpn).unwrap_or_default(),
+        resumed: tls.and_then(|tls| tls.resumed),
+        verdict: Verdict {
+            outcome: judgement.outcome,
+            phase: judgement.phase,
+            initiator: judgement.initiator,
+            cause: judgement.cause,
+            confidence: judgement.confidence,
+            evidence: evidence::collect(case, judgement.outcome),
+        },
+        notices: notices::collect(case, judgement, slow),
+        early_data: tls.and_then(Handshake::early_data),
+        alerts: tls.map(alerts).unwrap_or_default(),
+        tcp: tcp(case),
+        phases_ms: phases(connection),
+        peer_report: connection.peer,
+    }
+}
+
+/// The result of a handshake as it is judged now.
+pub(super) fn handshake_result(
+    connection: &Connection,
+    judgement: Option<&Judgement>,
+) -> HandshakeResult {
+    let tls = connection.tls.as_deref();
+    let outcome = judgement.map_or(Outcome::Established, |judgement| match judgement.outcome {
+        // What happened to it later is not the handshake's matter.
+        Outcome::Broken => Outcome::Established,
+        other => other,
+    });
+    let completed = outcome == Outcome::Established;
+    let phase = tls.map_or(crate::report::Phase::Connect, Handshake::phase);
+    HandshakeResult {
+        role: role(connection),
+        outcome,
+        phase: judgement.map_or(phase, |judgement| judgement.phase),
+        cause: judgement
+            .filter(|_| !completed)
+            .map_or(Cause::None, |judgement| judgement.cause),
+        initiator: judgement
+            .filter(|_| !completed)
+            .map_or(Initiator::Unknown, |judgement| judgement.initiator),
+        version: version(tls),
+        alpn_offered: tls
+            .and_then(|tls| tls.hello.as_ref())
+            .map(|hello| hello.alpn.clone())
+            .unwrap_or_default(),
+        phases: phases(connection),
+        duration_ms: tls.filter(|_| completed).and_then(|tls| {
+            tls.established_at
+                .ms_since(tls.started)
+                .or_else(|| tls.finished_at.ms_since(tls.started))
+        }),
+    }
+}
+
+pub(super) fn role(connection: &Connection) -> Role {
+    match connection.client() {
+        _ if !connection.tcp.kernel => Role::Observer,
+        Some(End::Local) => Role::Client,
+        Some(End::Remote) => Role::Server,
+        None => Role::Observer,
+    }
+}
+
+fn version(tls: Option<&Handshake>) -> Option<String> {
+    tls.filter(|tls| tls.server_hello_at.happened())
+        .map(|tls| names::version(tls.version))
+}
+
+fn alpn(tls: &Handshake) -> Alpn {
+    Alpn {
+        offered: tls.hello.as_ref().map(|hello| hello.alpn.clone()),
+        selected: tls.alpn_selected.as_deref().map(str::to_owned),
+    }
+}
+
+fn alerts(tls: &Handshake) -> Vec<Alert> {
+    let seen = tls.alerts.iter().flat_map(|alerts| alerts.iter());
+    seen.map(|seen| Alert {
+        direction: seen.direction,
+        level: seen.level,
+        code: seen.description,
+        name: alert::name(seen.description).to_owned(),
+    })
+    .collect()
+}
+
+fn tcp(case: &Case) -> Tcp {
+    let connection = case.connection;
+    let ending = connection.ending.as_deref();
+    Tcp {
+        opened_by: connection.tcp.opened_by,
+        closed_by: case.close.by,
+        close_kind: if connection.tcp.open {
+            case.close.kind
+        } else {
+            crate::report::CloseKind::NeverOpened
+        },
+        reset_reason: ending.and_then(|ending| ending.reset_sent?.1),
+        errno: ending.and_then(|ending| ending.error.map(|(_, errno)| errno)),
+        retransmits: connection.tcp.retransmits,
+        client_hello_retransmits: connection.hello_retransmits(),
+    }
+}
+
+fn phases(connection: &Connection) -> PhasesMs {
+    let tcp = &connection.tcp;
+    let Some(tls) = connection.tls.as_deref() else {
+        return PhasesMs {
+            connect: tcp.open_at.ms_since(tcp.syn_at),
+            ..PhasesMs::default()
+        };
+    };
+    PhasesMs {
+        connect: tcp.open_at.ms_since(tcp.syn_at),
+        client_hello: tls.started.ms_since(tcp.open_at),
+        server_hello: tls.server_hello_at.ms_since(tls.hello_at),
+        rest: tls.finished_at.ms_since(tls.server_hello_at),
+    }
+}

@@ -1,0 +1,333 @@
+//! The facts a verdict rests on, as a person wants to read them at night: short, in order of time.
+
+use super::{
+    alert,
+    close::errno,
+    connection::Connection,
+    handshake::Handshake,
+    moment::{Moment, ms_between},
+    names,
+    transport::{Ending, LocalClose},
+    verdict::{self, Case},
+};
+use crate::{
+    event::{Direction, ResetReason, TcpState, Timestamp},
+    report::{Cause, Evidence, Outcome},
+};
+
+/// Characters shown of text that a stranger chose.
+const TEXT: usize = 64;
+
+/// Writes down the facts of a case, oldest first.
+pub(super) fn collect(case: &Case, outcome: Outcome) -> Vec<Evidence> {
+    let mut facts = Facts {
+        connection: case.connection,
+        list: Vec::new(),
+    };
+    facts.opening();
+    if let Some(tls) = case.connection.tls.as_deref() {
+        facts.handshake(tls);
+        facts.ends_of_handshake(tls);
+        if outcome == Outcome::Incomplete
+            && let Some(reason) = verdict::missing(case, tls)
+        {
+            facts.at_end(format!("not seen whole: {reason}"));
+        }
+    } else if outcome == Outcome::Incomplete {
+        facts.at_end("not seen whole: open before tracing began".to_owned());
+    }
+    if let Some(ending) = case.connection.ending.as_deref() {
+        facts.ending(ending);
+        facts.judged_end(case);
+    }
+    facts.list.sort_by(|a, b| a.at_ms.total_cmp(&b.at_ms));
+    facts.list
+}
+
+struct Facts<'a> {
+    connection: &'a Connection,
+    list: Vec<Evidence>,
+}
+
+impl Facts<'_> {
+    fn add(&mut self, at: Moment, fact: String) {
+        if at.happened() {
+            self.list.push(Evidence {
+                at_ms: at.ms(),
+                fact,
+            });
+        }
+    }
+
+    fn add_at(&mut self, at: Timestamp, fact: String) {
+        let at_ms = ms_between(self.connection.first, at);
+        self.list.push(Evidence { at_ms, fact });
+    }
+
+    fn at_end(&mut self, fact: String) {
+        self.add_at(self.connection.last, fact);
+    }
+
+    /// "sent" or "received" where this end is known, else by name.
+    fn by(&self, direction: Direction) -> &'static str {
+        match (self.connection.tcp.kernel, direction) {
+            (true, Direction::Egress) => "sent",
+            (true, Direction::Ingress) => "received",
+            (false, _) if self.connection.client_direction() == Some(direction) => {
+                "from the client"
+            }
+            (false, _) => "from the server",
+        }
+    }
+
+    fn who(&self, direction: Direction) -> &'static str {
+        if self.connection.client_direction() == Some(direction) {
+            "client"
+        } else {
+            "server"
+        }
+    }
+
+    fn opening(&mut self) {
+        let tcp = &self.connection.tcp;
+        if !tcp.open && tcp.syn_at.happened() {
+            let times = match tcp.syn_retransmits {
+                0 => "SYN sent".to_owned(),
+                again => format!("SYN sent, and {again} times again"),
+            };
+            self.add(tcp.syn_at, times);
+        }
+    }
+
+    fn handshake(&mut self, tls: &Handshake) {
+        for direction in [Direction::Egress, Direction::Ingress] {
+            self.plaintext(tls, direction);
+        }
+        let Some(client) = tls.client else {
+            return;
+        };
+        if tls.started.happened() {
+            self.client_hello(tls, client);
+        }
+        let server = self.by(client.reverse());
+        self.add(
+            tls.retry_at,
+            format!(
+                "HelloRetryRequest {server} (group {})",
+                names::group(tls.group)
+            ),
+        );
+        let negotiated = format!(
+            "ServerHello {server} ({}, {})",
+            names::version(tls.version),
+            names::cipher_suite(tls.cipher)
+        );
+        self.add(tls.server_hello_at, negotiated);
+    }
+
+    fn client_hello(&mut self, tls: &Handshake, client: Direction) {
+        let by = self.by(client);
+        let name = tls
+            .hello
+            .as_ref()
+            .and_then(|hello| hello.server_name.as_deref());
+        let sni = name.map_or(String::new(), |name| format!(", SNI {}", escaped(name)));
+        let fact = match tls.hello_length {
+            0 => format!("ClientHello begun, not complete, {by}"),
+            length => format!("ClientHello ({length} bytes{sni}) {by}"),
+        };
+        self.add(tls.started, fact);
+        let again = self.connection.hello_retransmits();
+        if again > 0 {
+            let times = if again == 1 {
+                "once".to_owned()
+            } else {
+                format!("{again} times")
+            };
+            self.add(tls.started, format!("ClientHello sent again {times}"));
+        }
+    }
+
+    fn plaintext(&mut self, tls: &Handshake, direction: Direction) {
+        let Some(plaintext) = tls.plaintext(direction) else {
+            return;
+        };
+        let first_line = plaintext
+            .sample
+            .split(|byte| matches!(byte, b'\r' | b'\n'))
+            .next();
+        let text = String::from_utf8_lossy(first_line.unwrap_or_default()).into_owned();
+        let fact = format!(
+            "{} spoke in the clear: {}",
+            self.who(direction),
+            escaped(&text)
+        );
+        self.add(tls.plain_at, fact);
+        if tls.told_to_use_tls && self.connection.client_direction() != Some(direction) {
+            self.add(
+                tls.plain_at,
+                "the server says that this port wants TLS".to_owned(),
+            );
+        }
+    }
+
+    fn ends_of_handshake(&mut self, tls: &Handshake) {
+        for seen in tls.alerts.iter().flat_map(|alerts| alerts.iter()) {
+            let level = if seen.level == 2 { "fatal" } else { "warning" };
+            let fact = format!(
+                "{level} alert {} {} from the {}",
+                seen.description,
+                alert::name(seen.description),
+                self.who(seen.direction)
+            );
+            self.add(seen.at, fact);
+        }
+        let flight = if tls.flight.empty_certificate {
+            "client's Finished, after a Certificate without certificates"
+        } else {
+            "client's Finished"
+        };
+        self.add(tls.finished_at, flight.to_owned());
+        if let Some(early) = tls.early_alert {
+            let who = if early.from_client {
+                "client"
+            } else {
+                "server"
+            };
+            let length = early.length;
+            self.add(
+                early.at,
+                format!("encrypted record of {length} bytes from the {who}: an alert's size"),
+            );
+        }
+        let proof = if tls.version == super::handshake::TLS13 {
+            "server answered the client's Finished"
+        } else {
+            "both Finished seen"
+        };
+        self.add(tls.established_at, proof.to_owned());
+    }
+
+    fn ending(&mut self, ending: &Ending) {
+        if let Some(close) = &ending.local_fin {
+            self.add_at(close.at, format!("FIN sent{}", closer(close)));
+        }
+        if let Some(at) = ending.remote_fin {
+            self.add_at(at, "peer sent FIN".to_owned());
+        }
+        if let Some(at) = ending.reset_received {
+            let before = self.connection.tcp.peer_ttl;
+            let ttl = match ending.reset_ttl {
+                Some(ttl) if before != 0 && ttl != before => {
+                    format!(", TTL {ttl} against {before} before")
+                }
+                _ => String::new(),
+            };
+            self.add_at(at, format!("peer sent RST{ttl}"));
+        }
+        if let Some((at, reason)) = ending.reset_sent {
+            let unread = ending
+                .closed
+                .as_ref()
+                .map_or(0, |close| close.unread(ending.remote_fin.is_some()));
+            let mut fact = "RST sent".to_owned();
+            if let Some(reason) = reason {
+                fact += &format!(", reason {} {}", reason.0, reset_reason(reason));
+            }
+            if unread > 0 {
+                fact += &format!(", {unread} bytes unread");
+            }
+            fact += &ending.closed.as_ref().map_or(String::new(), closer);
+            self.add_at(at, fact);
+        }
+        if let Some((at, code)) = ending.error {
+            self.add_at(at, format!("socket error {code} {}", error_name(code)));
+        }
+        if let Some(close) = ending
+            .closed
+            .as_ref()
+            .filter(|c| c.from == TcpState::SYN_SENT)
+        {
+            if ending.error.is_none() && ending.reset_received.is_none() {
+                self.add_at(
+                    close.at,
+                    format!("closed before TCP was open{}", closer(close)),
+                );
+            }
+        }
+    }
+
+    /// What only the whole picture shows.
+    fn judged_end(&mut self, case: &Case) {
+        let Some(at) = case.close.at else {
+            return;
+        };
+        if case.close.cause == Cause::ResetInjected && case.peer.known {
+            self.add_at(
+                at,
+                "the peer's socket is on this host and sent no RST".to_owned(),
+            );
+        }
+        let tls = self.connection.tls.as_deref();
+        if tls.is_none_or(|tls| !tls.finished_at.happened()) && self.connection.tcp.open {
+            let silence = self.connection.silence_ms(at);
+            if silence >= 500.0 {
+                self.add_at(at, format!("nothing new was said for {silence:.0} ms"));
+            }
+        }
+    }
+}
+
+/// " by curl (pid 4711)", " as signal 9 ended curl (pid 4711)".
+fn closer(close: &LocalClose) -> String {
+    let comm = escaped(&close.comm);
+    match (close.pid, close.signal) {
+        (0, _) => String::new(),
+        (pid, Some(signal)) => format!(", as signal {signal} ended {comm} (pid {pid})"),
+        (pid, None) => format!(" by {comm} (pid {pid})"),
+    }
+}
+
+/// Text from strangers: nothing unprintable, not too much.
+pub(super) fn escaped(text: &str) -> String {
+    let mut shown: String = text
+        .chars()
+        .take(TEXT)
+        .flat_map(char::escape_debug)
+        .collect();
+    if text.chars().nth(TEXT).is_some() {
+        shown.push('…');
+    }
+    shown
+}
+
+/// Names of include/net/rstreason.h.
+fn reset_reason(reason: ResetReason) -> &'static str {
+    match reason {
+        ResetReason::NO_SOCKET => "no socket",
+        ResetReason::TCP_TIMEWAIT => "time-wait",
+        ResetReason::TCP_ABORT_ON_CLOSE => "close with unread data",
+        ResetReason::TCP_ABORT_ON_LINGER => "close with SO_LINGER 0",
+        ResetReason::TCP_ABORT_ON_MEMORY => "out of memory",
+        ResetReason::TCP_STATE => "disconnect in this state",
+        ResetReason::TCP_KEEPALIVE_TIMEOUT => "keepalive timeout",
+        ResetReason::TCP_DISCONNECT_WITH_DATA => "disconnect with data",
+        _ => "unspecified",
+    }
+}
+
+fn error_name(code: u32) -> &'static str {
+    match code {
+        errno::EPIPE => "EPIPE",
+        errno::ECONNABORTED => "ECONNABORTED",
+        errno::ECONNRESET => "ECONNRESET",
+        errno::ETIMEDOUT => "ETIMEDOUT",
+        errno::ECONNREFUSED => "ECONNREFUSED",
+        13 => "EACCES",
+        100 => "ENETDOWN",
+        101 => "ENETUNREACH",
+        112 => "EHOSTDOWN",
+        113 => "EHOSTUNREACH",
+        _ => "",
+    }
+}

@@ -1,0 +1,92 @@
+//! What is worth knowing about a connection beside its verdict.
+
+use std::time::Duration;
+
+use super::{
+    close::Layer,
+    handshake::{Handshake, TLS13},
+    verdict::{self, Case, Judgement},
+};
+use crate::{
+    event::End,
+    report::{Cause, EarlyDataOutcome, Notice, Outcome},
+};
+
+/// Collects notices, in the order of their declaration.
+pub(super) fn collect(case: &Case, judgement: &Judgement, slow: Duration) -> Vec<Notice> {
+    let Some(tls) = case.connection.tls.as_deref() else {
+        return Vec::new();
+    };
+    let completed = matches!(judgement.outcome, Outcome::Established | Outcome::Broken);
+    let ended = case.close.by.is_some();
+    let unused = completed && ended && verdict::is_unused(tls) && payload_complete(case);
+    let holds = |notice| match notice {
+        Notice::AlpnNotNegotiated => verdict::alpn_not_negotiated(tls),
+        Notice::HelloRetryRequest => tls.retry_at.happened(),
+        Notice::ClientHelloRetransmitted => case.connection.hello_retransmits() > 0,
+        Notice::SlowHandshake => {
+            let done = tls.established_at.ms_since(tls.started);
+            done.is_some_and(|ms| ms > slow.as_secs_f64() * 1e3)
+        }
+        Notice::Unused => unused,
+        Notice::NoCloseNotify => {
+            completed && judgement.cause == Cause::None && no_close_notify(case, tls)
+        }
+        Notice::ClosedWithUnreadTickets => unused && unread_tickets(case, tls),
+        Notice::EarlyDataRejected => tls
+            .early_data()
+            .is_some_and(|data| data.outcome == EarlyDataOutcome::Rejected),
+        Notice::Contradiction => false,
+    };
+    Notice::ALL
+        .iter()
+        .copied()
+        .filter(|notice| holds(*notice))
+        .collect()
+}
+
+/// Every payload byte of both directions was seen, up to the end.
+fn payload_complete(case: &Case) -> bool {
+    let connection = case.connection;
+    let tcp = &connection.tcp;
+    let counters = connection
+        .ending
+        .as_ref()
+        .and_then(|ending| ending.counters);
+    let gap = counters.is_some_and(|counters| {
+        tcp.ingress.unseen(counters.rcv_nxt) > 0 || tcp.egress.unseen(counters.snd_nxt) > 0
+    });
+    let lost = connection
+        .tls
+        .as_ref()
+        .is_some_and(|tls| tls.lost || tls.malformed);
+    !gap && !lost && !tcp.egress.capped && !tcp.ingress.capped
+}
+
+/// The end that closed first did so by FIN, and its last record was not an alert.
+fn no_close_notify(case: &Case, tls: &Handshake) -> bool {
+    let close = &case.close;
+    let (Some(by), Some(client)) = (close.by, case.connection.client()) else {
+        return false;
+    };
+    let side = if by == client {
+        &tls.from_client
+    } else {
+        &tls.from_server
+    };
+    close.fin_first
+        && close.layer == Layer::App
+        && side.records > 0
+        && !side.alert_last
+        && payload_complete(case)
+}
+
+/// The client's kernel reset because the client left what the server sent after the handshake.
+fn unread_tickets(case: &Case, tls: &Handshake) -> bool {
+    let client = case.connection.client();
+    client == Some(End::Local)
+        && case.close.by == client
+        && case.close.cause == Cause::ResetUnreadData
+        && tls.version == TLS13
+        && tls.from_server.application_data > 0
+}

@@ -1,0 +1,79 @@
+//! Finds the other end of a connection when its socket is on this host, too.
+
+use hashlink::LruCache;
+
+use super::{connection::Connection, moment::Endpoint};
+use crate::event::ConnectionId;
+
+/// Both ends open within microseconds of each other; remembering the latest few is enough.
+const CAPACITY: usize = 16_384;
+
+#[derive(Debug)]
+pub(super) struct Peers {
+    by_addresses: LruCache<Addresses, ConnectionId>,
+    by_random: LruCache<([u8; 32], bool), ConnectionId>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Addresses {
+    /// Only for loopback, which every network namespace has for itself.
+    netns: u32,
+    local: Endpoint,
+    remote: Endpoint,
+}
+
+impl Peers {
+    pub(super) fn new() -> Self {
+        Self {
+            by_addresses: LruCache::new(CAPACITY),
+            by_random: LruCache::new(CAPACITY),
+        }
+    }
+
+    /// Remembers a connection by its addresses and returns the one with the mirrored addresses.
+    pub(super) fn by_addresses(
+        &mut self,
+        id: ConnectionId,
+        connection: &Connection,
+    ) -> Option<ConnectionId> {
+        let (local, remote) = (connection.local, connection.remote);
+        if !local.is_known() || !remote.is_known() {
+            return None;
+        }
+        let netns = if local.ip.is_loopback() {
+            connection.netns
+        } else {
+            0
+        };
+        let own = Addresses {
+            netns,
+            local,
+            remote,
+        };
+        let mirrored = Addresses {
+            netns,
+            local: remote,
+            remote: local,
+        };
+        self.by_addresses.insert(own, id);
+        self.by_addresses
+            .peek(&mirrored)
+            .copied()
+            .filter(|peer| *peer != id)
+    }
+
+    /// Remembers a ClientHello.random with the role that this end has, and returns the connection
+    /// that has it in the other role: also found behind address translation.
+    pub(super) fn by_random(
+        &mut self,
+        id: ConnectionId,
+        random: [u8; 32],
+        client: bool,
+    ) -> Option<ConnectionId> {
+        self.by_random.insert((random, client), id);
+        self.by_random
+            .peek(&(random, !client))
+            .copied()
+            .filter(|peer| *peer != id)
+    }
+}

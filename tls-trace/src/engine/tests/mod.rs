@@ -1,0 +1,6 @@
+//! The judge, told by hand-made events.
+
+mod bytes;
+mod closes;
+mod handshakes;
+mod story;

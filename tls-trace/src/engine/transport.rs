@@ -1,0 +1,210 @@
+//! What TCP did on one connection: opening, sequence numbers, and everything about the end.
+
+use super::{connection::Names, moment::Moment};
+use crate::event::{Counters, Direction, End, ResetReason, Task, TcpState, Timestamp};
+
+/// TCP facts that every connection has.
+#[derive(Debug)]
+pub(super) struct Transport {
+    pub(super) state: TcpState,
+    /// Who sent the SYN.
+    pub(super) opened_by: Option<End>,
+    /// TCP's own handshake completed.
+    pub(super) open: bool,
+    /// The opening was seen, so nothing was missed before.
+    pub(super) opening_seen: bool,
+    /// Events of the kernel speak of this connection, not only segments.
+    pub(super) kernel: bool,
+    /// `accept()` returned it, or its process sent something.
+    pub(super) accepted: bool,
+    /// Accepts are told, so that `accepted` means something when it is false.
+    pub(super) accepts_visible: bool,
+    /// TTL of the peer's segments; 0 unknown.
+    pub(super) peer_ttl: u8,
+    pub(super) syn_at: Moment,
+    pub(super) open_at: Moment,
+    /// Last payload that was new, in either direction.
+    pub(super) last_payload: Moment,
+    pub(super) retransmits: u32,
+    pub(super) syn_retransmits: u16,
+    /// Of the ClientHello, as the kernel tells.
+    pub(super) hello_retransmits: u16,
+    pub(super) egress: Stream,
+    pub(super) ingress: Stream,
+}
+
+impl Default for Transport {
+    fn default() -> Self {
+        Self {
+            state: TcpState::CLOSE,
+            opened_by: None,
+            open: false,
+            opening_seen: false,
+            kernel: false,
+            accepted: false,
+            accepts_visible: false,
+            peer_ttl: 0,
+            syn_at: Moment::NEVER,
+            open_at: Moment::NEVER,
+            last_payload: Moment::NEVER,
+            retransmits: 0,
+            syn_retransmits: 0,
+            hello_retransmits: 0,
+            egress: Stream::default(),
+            ingress: Stream::default(),
+        }
+    }
+}
+
+impl Transport {
+    pub(super) fn stream(&self, direction: Direction) -> &Stream {
+        match direction {
+            Direction::Egress => &self.egress,
+            Direction::Ingress => &self.ingress,
+        }
+    }
+
+    pub(super) fn stream_mut(&mut self, direction: Direction) -> &mut Stream {
+        match direction {
+            Direction::Egress => &mut self.egress,
+            Direction::Ingress => &mut self.ingress,
+        }
+    }
+}
+
+/// Sequence numbers of one direction. Comparison is modulo 2^32 (RFC 9293 §3.4).
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Stream {
+    /// Of the first payload byte, once known.
+    base: Option<u32>,
+    /// After the last payload byte seen.
+    next: u32,
+    /// Highest acknowledgment of the other end seen.
+    acknowledged: Option<u32>,
+    /// Payload was seen.
+    pub(super) payload: bool,
+    /// The source reached its bound in this direction.
+    pub(super) capped: bool,
+    /// Segments seen again that carried bytes of the ClientHello.
+    pub(super) hello_duplicates: u16,
+}
+
+impl Stream {
+    pub(super) fn base(&self) -> Option<u32> {
+        self.base
+    }
+
+    pub(super) fn set_base(&mut self, seq: u32) {
+        if self.base.is_none() {
+            self.base = Some(seq);
+            self.next = seq;
+        }
+    }
+
+    /// Takes a range of payload; returns whether it brought anything new.
+    pub(super) fn advance(&mut self, seq: u32, length: u32) -> bool {
+        self.payload = true;
+        self.set_base(seq);
+        let end = seq.wrapping_add(length);
+        let new = after(end, self.next);
+        if new {
+            self.next = end;
+        }
+        new
+    }
+
+    pub(super) fn acknowledge(&mut self, ack: u32) {
+        if self.acknowledged.is_none_or(|old| after(ack, old)) {
+            self.acknowledged = Some(ack);
+        }
+    }
+
+    /// Whether bytes before `end` (all of them) were acknowledged.
+    pub(super) fn acknowledged_up_to(&self, end: u32) -> Option<bool> {
+        Some(!after(end, self.acknowledged?))
+    }
+
+    /// Bytes the kernel counted up to `next` that were never seen; FIN takes one number.
+    pub(super) fn unseen(&self, next: u32) -> u32 {
+        if self.base.is_some() && after(next, self.next.wrapping_add(1)) {
+            next.wrapping_sub(self.next)
+        } else {
+            0
+        }
+    }
+
+    /// After the last payload byte seen.
+    pub(super) fn next(&self) -> u32 {
+        self.next
+    }
+}
+
+/// Whether `a` comes after `b`.
+pub(super) fn after(a: u32, b: u32) -> bool {
+    let distance = a.wrapping_sub(b);
+    distance != 0 && distance < 1 << 31
+}
+
+/// Everything about the end of a connection; absent while it is open.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Ending {
+    /// This end sent FIN.
+    pub(super) local_fin: Option<LocalClose>,
+    /// The peer's FIN was taken.
+    pub(super) remote_fin: Option<Timestamp>,
+    /// The socket went to CLOSE.
+    pub(super) closed: Option<LocalClose>,
+    pub(super) reset_sent: Option<(Timestamp, Option<ResetReason>)>,
+    pub(super) reset_received: Option<Timestamp>,
+    /// TTL of the RST that arrived.
+    pub(super) reset_ttl: Option<u8>,
+    pub(super) error: Option<(Timestamp, u32)>,
+    /// Counters at the last event that had them.
+    pub(super) counters: Option<Counters>,
+    pub(super) destroyed: bool,
+    /// The source has no more.
+    pub(super) ended: bool,
+}
+
+/// A transition that this end may have made by itself.
+#[derive(Clone, Debug)]
+pub(super) struct LocalClose {
+    pub(super) at: Timestamp,
+    pub(super) from: TcpState,
+    pub(super) pid: u32,
+    pub(super) comm: std::sync::Arc<str>,
+    /// Signal that was ending the current task.
+    pub(super) signal: Option<u8>,
+    pub(super) counters: Option<Counters>,
+}
+
+impl LocalClose {
+    pub(super) fn new(
+        at: Timestamp,
+        from: TcpState,
+        task: &Task,
+        names: &mut Names,
+        counters: Option<Counters>,
+    ) -> Self {
+        Self {
+            at,
+            from,
+            pid: task.pid,
+            comm: names.share(&task.comm, || task.comm.as_str().into()),
+            signal: task
+                .exit_signal
+                .filter(|signal| task.exiting && *signal != 0),
+            counters,
+        }
+    }
+
+    /// Bytes the application had not read; the peer's FIN takes one number when it is unread, too.
+    pub(super) fn unread(&self, fin_received: bool) -> u32 {
+        self.counters.map_or(0, |counters| {
+            counters
+                .rcv_nxt
+                .wrapping_sub(counters.copied_seq)
+                .saturating_sub(u32::from(fin_received))
+        })
+    }
+}
