@@ -93,14 +93,14 @@ impl TcpSock {
     fn sock<T: Copy>(self, offset: usize) -> T {
         // SAFETY: the verifier knows the pointer's type and checks the offset, a constant to it,
         // against the kernel's BTF; the load cannot fault.
-        unsafe { *self.sk.byte_add(offset).cast::<T>() }
+        unsafe { *self.sk.wrapping_byte_add(offset).cast::<T>() }
     }
 
     /// Reads a field of `struct tcp_sock` at `offset`.
     #[inline(always)]
     fn tcp<T: Copy>(self, offset: usize) -> T {
         // SAFETY: as for `sock`.
-        unsafe { *self.tcp.byte_add(offset).cast::<T>() }
+        unsafe { *self.tcp.wrapping_byte_add(offset).cast::<T>() }
     }
 
     /// `sk_state`.
@@ -135,7 +135,11 @@ impl TcpSock {
     fn address(self, offset: usize, to: &mut [u8; 16]) {
         // SAFETY: the helper does not fault and zeroes `to` on failure.
         unsafe {
-            bpf_probe_read_kernel_raw(to.as_mut_ptr().cast(), 16, self.sk.byte_add(offset));
+            bpf_probe_read_kernel_raw(
+                to.as_mut_ptr().cast(),
+                16,
+                self.sk.wrapping_byte_add(offset),
+            );
         }
     }
 
@@ -143,7 +147,7 @@ impl TcpSock {
     fn netns(self) -> u32 {
         let net: *const c_void = self.sock(offset(&OFFSETS.skc_net));
         // SAFETY: a `struct net *` that lives as long as the socket; the helper does not fault.
-        unsafe { bpf_probe_read_kernel(net.byte_add(offset(&OFFSETS.net_inum)).cast()) }
+        unsafe { bpf_probe_read_kernel(net.wrapping_byte_add(offset(&OFFSETS.net_inum)).cast()) }
             .unwrap_or(0)
     }
 
@@ -173,9 +177,17 @@ pub fn task(task: &mut Task) {
     // SAFETY: no arguments; returns the running task, never null.
     let current = unsafe { bpf_get_current_task_btf() } as *const c_void;
     // SAFETY: a typed pointer to the verifier, which checks the constant offset.
-    task.flags = unsafe { *current.byte_add(offset(&OFFSETS.task_flags)).cast() };
+    task.flags = unsafe {
+        *current
+            .wrapping_byte_add(offset(&OFFSETS.task_flags))
+            .cast()
+    };
     // SAFETY: as above.
-    task.exit_code = unsafe { *current.byte_add(offset(&OFFSETS.task_exit_code)).cast() };
+    task.exit_code = unsafe {
+        *current
+            .wrapping_byte_add(offset(&OFFSETS.task_exit_code))
+            .cast()
+    };
 }
 
 /// A header with the time of now.
@@ -195,11 +207,6 @@ pub fn header(cookie: u64, kind: Kind, old_state: u8, new_state: u8, detail: u32
 /// Writes an IPv4 address, as it lies in memory, as IPv4-mapped IPv6.
 #[inline(always)]
 pub fn mapped(address: u32, to: &mut [u8; 16]) {
-    let to = to.as_mut_ptr().cast::<u32>();
-    // SAFETY: 16 bytes inside a record: all records and the addresses in them are 8-byte aligned.
-    unsafe { to.cast::<u64>().write(0) };
-    // SAFETY: as above.
-    unsafe { to.add(2).write(0xffff_u32.to_be()) };
-    // SAFETY: as above.
-    unsafe { to.add(3).write(address) };
+    let [a, b, c, d] = address.to_ne_bytes();
+    *to = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, a, b, c, d];
 }

@@ -59,7 +59,7 @@ pub fn current_ids(task: &mut Task) {
     let pid_tgid = bpf_get_current_pid_tgid();
     *task = Task {
         pid: (pid_tgid >> 32) as u32,
-        tid: pid_tgid as u32,
+        tid: (pid_tgid & 0xffff_ffff) as u32,
         cgroup: 0,
         flags: 0,
         exit_code: 0,

@@ -3,6 +3,14 @@
 
 #![no_std]
 #![no_main]
+#![expect(
+    clippy::inline_always,
+    reason = "a program is one function to the kernel's stack limit and to the verifier's bounds"
+)]
+#![expect(
+    clippy::needless_pass_by_value,
+    reason = "aya's attribute macros pass the context by value"
+)]
 
 use core::ffi::c_void;
 
@@ -16,12 +24,12 @@ use tls_trace_ebpf::{
     output::send,
 };
 
-const TCP_LISTEN: i32 = 10;
+const TCP_LISTEN: u8 = 10;
 
 /// match-proto: `trace_inet_sock_set_state(const struct sock *sk, const int oldstate, const int newstate)`
 #[btf_tracepoint(function = "inet_sock_set_state")]
 fn inet_sock_set_state(ctx: BtfTracePointContext) -> i32 {
-    let (old, new): (i32, i32) = (ctx.arg(1), ctx.arg(2));
+    let (old, new): (u8, u8) = (ctx.arg(1), ctx.arg(2));
     // A listener's own changes, and those of a child whose cookie is not its own yet.
     if old == TCP_LISTEN || new == TCP_LISTEN {
         return 0;
@@ -29,7 +37,7 @@ fn inet_sock_set_state(ctx: BtfTracePointContext) -> i32 {
     // SAFETY: argument 0 is the socket.
     if let Some(sock) = unsafe { TcpSock::new(ctx.arg::<*const c_void>(0)) } {
         debug!(&ctx, "state {} -> {} cookie {}", old, new, sock.cookie);
-        send_socket(sock, Kind::STATE, old as u8, new as u8);
+        send_socket(sock, Kind::STATE, old, new);
     }
     0
 }
@@ -84,9 +92,13 @@ fn inet_sk_error_report(ctx: BtfTracePointContext) -> i32 {
 fn tcp_retransmit_skb(ctx: BtfTracePointContext) -> i32 {
     let skb: *const c_void = ctx.arg(1);
     // SAFETY: `tcp_skb_cb` starts with `seq` and `end_seq`; the helper does not fault.
-    let [seq, end_seq] =
-        unsafe { bpf_probe_read_kernel(skb.byte_add(offset(&OFFSETS.skb_cb)).cast::<[u32; 2]>()) }
-            .unwrap_or([0; 2]);
+    let [seq, end_seq] = unsafe {
+        bpf_probe_read_kernel(
+            skb.wrapping_byte_add(offset(&OFFSETS.skb_cb))
+                .cast::<[u32; 2]>(),
+        )
+    }
+    .unwrap_or([0; 2]);
     // SAFETY: argument 0 is the socket.
     if let Some(sock) = unsafe { TcpSock::new(ctx.arg::<*const c_void>(0)) } {
         send_signal(sock, Kind::RETRANSMIT, 0, seq, end_seq);

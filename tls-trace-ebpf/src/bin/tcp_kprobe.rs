@@ -4,6 +4,14 @@
 
 #![no_std]
 #![no_main]
+#![expect(
+    clippy::inline_always,
+    reason = "a program is one function to the kernel's stack limit and to the verifier's bounds"
+)]
+#![expect(
+    clippy::needless_pass_by_value,
+    reason = "aya's attribute macros pass the context by value"
+)]
 
 use core::ffi::c_void;
 

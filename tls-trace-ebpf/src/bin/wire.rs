@@ -6,6 +6,22 @@
 
 #![no_std]
 #![no_main]
+#![expect(
+    clippy::inline_always,
+    reason = "a program is one function to the kernel's stack limit and to the verifier's bounds"
+)]
+#![expect(
+    clippy::multiple_unsafe_ops_per_block,
+    reason = "reading a field through a context pointer is one act"
+)]
+#![expect(
+    clippy::cast_possible_truncation,
+    reason = "sizes are bounded by SEGMENT_MAX; a checked conversion would be one more branch"
+)]
+#![expect(
+    clippy::needless_pass_by_value,
+    reason = "aya's attribute macros pass the context by value"
+)]
 
 use core::{ffi::c_void, mem::MaybeUninit, ptr};
 
@@ -213,7 +229,7 @@ fn storage(sk: *mut bpf_sock) -> Option<&'static mut SocketState> {
 #[inline(always)]
 fn is_done(cookie: u64) -> bool {
     // SAFETY: the value is not read, only its presence.
-    unsafe { DONE.get(&cookie) }.is_some()
+    unsafe { DONE.get(cookie) }.is_some()
 }
 
 #[inline(always)]
