@@ -40,7 +40,8 @@ impl Conversation {
 
     /// States the sequence number of the first payload byte of a direction, known from the kernel or
     /// from a SYN. Without it the stream begins where its first segment with payload begins; once it
-    /// has begun this has no effect.
+    /// has begun this has no effect. A stream that begins inside a record shows as
+    /// [`NotTls`](super::ObservationKind::NotTls), something else.
     pub fn set_base(&mut self, direction: Direction, seq: u32) {
         self.stream(direction).set_base(seq);
     }
