@@ -3,6 +3,8 @@
 use std::fmt::Write as _;
 
 use anyhow::{Context as _, bail};
+use nix::unistd::{Uid, geteuid};
+use procfs::process::Process;
 use serde::Serialize;
 
 /// A capability and what it is needed for.
@@ -20,8 +22,8 @@ pub struct Capability {
     in_sys_admin: bool,
 }
 
-/// All of them.
-pub const NEEDED: [Capability; 4] = [
+/// All of them, with what an ordinary user needs beside root's file permissions last.
+const NEEDED: [Capability; 5] = [
     Capability {
         name: "CAP_BPF",
         number: 39,
@@ -46,23 +48,39 @@ pub const NEEDED: [Capability; 4] = [
         purpose: "find the processes of connections that are already open",
         in_sys_admin: false,
     },
+    Capability {
+        name: "CAP_DAC_READ_SEARCH",
+        number: 2,
+        purpose: "list the open files of other users' processes",
+        in_sys_admin: false,
+    },
 ];
 
 const CAP_SYS_ADMIN: u8 = 21;
+
+/// Those a process of this user needs.
+pub fn needed() -> impl Iterator<Item = Capability> {
+    needed_by(geteuid())
+}
+
+fn needed_by(user: Uid) -> impl Iterator<Item = Capability> {
+    let last = usize::from(user.is_root());
+    NEEDED.into_iter().take(NEEDED.len() - last)
+}
 
 /// Those this process does not have in effect.
 ///
 /// # Errors
 /// /proc/self/status cannot be read.
-pub fn missing() -> procfs::ProcResult<Vec<Capability>> {
-    let effective = procfs::process::Process::myself()?.status()?.capeff;
-    Ok(missing_of(effective))
+pub fn missing() -> anyhow::Result<Vec<Capability>> {
+    let status = Process::myself().and_then(|process| process.status());
+    let status = status.context("cannot read the capabilities of this process")?;
+    Ok(missing_of(needed(), status.capeff))
 }
 
-fn missing_of(effective: u64) -> Vec<Capability> {
+fn missing_of(needed: impl Iterator<Item = Capability>, effective: u64) -> Vec<Capability> {
     let has = |number: u8| effective >> number & 1 == 1;
-    NEEDED
-        .into_iter()
+    needed
         .filter(|needed| !(has(needed.number) || needed.in_sys_admin && has(CAP_SYS_ADMIN)))
         .collect()
 }
@@ -72,7 +90,7 @@ fn missing_of(effective: u64) -> Vec<Capability> {
 /// # Errors
 /// It is missing; how to get all of them.
 pub fn require_bpf() -> anyhow::Result<()> {
-    let missing = missing().context("cannot read the capabilities of this process")?;
+    let missing = missing()?;
     if missing.iter().any(|missing| missing.name == "CAP_BPF") {
         bail!("{}", remedy(&missing));
     }
@@ -105,14 +123,12 @@ mod tests {
     use super::*;
 
     fn names(effective: u64) -> Vec<&'static str> {
-        missing_of(effective)
-            .iter()
-            .map(|missing| missing.name)
-            .collect()
+        let missing = missing_of(needed_by(Uid::from_raw(0)), effective);
+        missing.iter().map(|missing| missing.name).collect()
     }
 
     #[test]
-    fn unprivileged_lacks_all() {
+    fn without_privileges_all_are_missing() {
         let all = ["CAP_BPF", "CAP_PERFMON", "CAP_NET_ADMIN", "CAP_SYS_PTRACE"];
         assert_eq!(names(0), all);
         assert_eq!(names(u64::MAX), [""; 0]);
@@ -125,9 +141,16 @@ mod tests {
     }
 
     #[test]
-    fn remedy_names_what_lacks_and_sets_everything() {
-        let sentence = remedy(&missing_of(1 << 21));
+    fn only_root_lists_other_users_files_by_itself() {
+        let of_user = missing_of(needed_by(Uid::from_raw(1000)), !(1 << 2));
+        assert_eq!(of_user.len(), 1);
+        assert_eq!(of_user[0].name, "CAP_DAC_READ_SEARCH");
+    }
+
+    #[test]
+    fn the_remedy_names_what_is_missing_and_sets_everything() {
+        let sentence = remedy(&missing_of(needed_by(Uid::from_raw(0)), 1 << 21));
         assert!(sentence.contains("lacks CAP_NET_ADMIN, CAP_SYS_PTRACE: run it with sudo"));
-        assert!(sentence.contains("setcap cap_bpf,cap_perfmon,cap_net_admin,cap_sys_ptrace+ep /"));
+        assert!(sentence.contains("setcap cap_bpf,cap_perfmon,cap_net_admin,cap_sys_ptrace"));
     }
 }

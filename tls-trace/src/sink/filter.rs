@@ -138,3 +138,103 @@ where
     PossibleValuesParser::new(all.iter().map(move |value| label(*value)))
         .try_map(|text| text.parse::<T>())
 }
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+    use crate::sink::sample;
+
+    #[derive(Debug, clap::Parser)]
+    struct Arguments {
+        #[command(flatten)]
+        filter: Filter,
+    }
+
+    fn filter(arguments: &str) -> Filter {
+        let words = std::iter::once("tail").chain(arguments.split_whitespace());
+        let parsed: Arguments = clap::Parser::try_parse_from(words).unwrap();
+        parsed.filter
+    }
+
+    #[rstest]
+    #[case("", true)]
+    #[case("--port 8443", true)]
+    #[case("--port 51514", true)]
+    #[case("--port 443 --port 8443", true)]
+    #[case("--port 443", false)]
+    #[case("--pid 4121", true)]
+    #[case("--pid 4122", false)]
+    #[case("--comm curl", true)]
+    #[case("--comm cur", false)]
+    #[case("--comm c*l", true)]
+    #[case("--sni *.local", true)]
+    #[case("--sni API.Local", true)]
+    #[case("--sni *.example", false)]
+    #[case("--cause certificate_expired", true)]
+    #[case("--cause process_killed --cause certificate_expired", true)]
+    #[case("--cause process_killed", false)]
+    #[case("--initiator client_app", true)]
+    #[case("--initiator network", false)]
+    #[case("--phase server_hello", true)]
+    #[case("--phase connect", false)]
+    #[case("--port 8443 --phase connect", false)]
+    #[case(
+        "--port 8443 --comm curl --sni api.* --cause certificate_expired",
+        true
+    )]
+    fn conditions_on_a_failure(#[case] arguments: &str, #[case] passes: bool) {
+        assert_eq!(filter(arguments).matches(&sample::failed()), passes);
+    }
+
+    #[test]
+    fn only_failures_unless_all_are_wanted() {
+        let established = sample::established();
+        assert!(!filter("").matches(&established));
+        assert!(filter("--all").matches(&established));
+        assert!(filter("--all --port 443").matches(&established));
+        assert!(!filter("--all --port 80").matches(&established));
+    }
+
+    #[test]
+    fn unknown_facts_meet_no_condition() {
+        let mut report = sample::failed();
+        (report.pid, report.comm, report.sni) = (None, None, None);
+        for arguments in ["--pid 0", "--comm *", "--sni *"] {
+            assert!(!filter(arguments).matches(&report), "{arguments}");
+        }
+    }
+
+    #[test]
+    fn a_misspelt_cause_is_refused_with_its_neighbour() {
+        let words = ["tail", "--cause", "certificate_expird"];
+        let parsed: Result<Arguments, _> = clap::Parser::try_parse_from(words);
+        let error = parsed.unwrap_err().to_string();
+        assert!(error.contains("'certificate_expired'"), "{error}");
+    }
+
+    #[test]
+    fn filters_survive_the_socket() {
+        let filter = filter("--all --port 1 --sni *.x --cause none --phase connect");
+        let json = serde_json::to_string(&filter).unwrap();
+        assert_eq!(serde_json::from_str::<Filter>(&json).unwrap(), filter);
+        assert_eq!(
+            serde_json::from_str::<Filter>("{}").unwrap(),
+            Filter::default()
+        );
+    }
+
+    #[rstest]
+    #[case("*", "", true)]
+    #[case("", "", true)]
+    #[case("", "a", false)]
+    #[case("a*a", "a", false)]
+    #[case("a*b*c", "a-b-b-c", true)]
+    #[case("a*b*c", "acb", false)]
+    #[case("*b*", "abc", true)]
+    #[case("**", "abc", true)]
+    fn stars(#[case] pattern: &str, #[case] text: &str, #[case] matches: bool) {
+        assert_eq!(Pattern::from(pattern).matches(text), matches);
+    }
+}

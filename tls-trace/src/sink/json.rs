@@ -44,3 +44,19 @@ impl Formatter for TerminalSafe {
 fn printable(character: char) -> bool {
     character.escape_debug().len() == 1
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{report::Report, sink::sample};
+
+    #[test]
+    fn what_goes_out_comes_in() {
+        let mut report = sample::failed();
+        report.sni = Some("a\u{1b}\u{9b}\u{202e}\u{7f}\u{e0001}é\"\\ 日\n".to_owned());
+        let line = line(&report).unwrap();
+        assert!(line.contains(r#""sni":"a\u001b\u009b\u202e\u007f\udb40\udc01é\"\\ 日\n""#));
+        assert_eq!(line.matches('\n').count(), 1);
+        assert_eq!(serde_json::from_str::<Report>(&line).unwrap(), report);
+    }
+}

@@ -6,6 +6,8 @@ pub mod http;
 pub mod json;
 pub mod output;
 pub mod prometheus;
+#[cfg(test)]
+pub mod sample;
 pub mod socket;
 pub mod text;
 

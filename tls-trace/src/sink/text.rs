@@ -6,7 +6,7 @@ use anstyle::{AnsiColor, Style};
 use jiff::{Timestamp, tz::TimeZone};
 
 use super::{escaped, shortened};
-use crate::report::{Outcome, Report, Role};
+use crate::report::{Cause, Outcome, Report, Role};
 
 /// Columns for the cause; the few longer labels push the rest of their line.
 const CAUSE: usize = 25;
@@ -44,13 +44,17 @@ impl Text {
         let outcome = outcome_style(verdict.outcome);
         write!(out, "{outcome}{:<11}{outcome:#} ", verdict.outcome)?;
         let bold = Style::new().bold();
-        write!(out, "{bold}{:<CAUSE$}{bold:#} ", verdict.cause)?;
-        write!(out, "{:<WHO$} ", who(report))?;
-        write!(
-            out,
-            "by {} in {}, {}",
-            verdict.initiator, verdict.phase, verdict.confidence
-        )?;
+        let cause = match verdict.cause {
+            Cause::None => "-",
+            cause => cause.label(),
+        };
+        write!(out, "{bold}{cause:<CAUSE$}{bold:#} {:<WHO$} ", who(report))?;
+        if verdict.outcome == Outcome::Established {
+            out.push_str(&negotiated(report));
+        } else {
+            let (initiator, phase) = (verdict.initiator, verdict.phase);
+            write!(out, "by {initiator} in {phase}, {}", verdict.confidence)?;
+        }
         match verdict.evidence.last() {
             Some(decisive) if !self.evidence => {
                 // A fact is escaped where it is made; escaping it again would double backslashes.
@@ -118,6 +122,16 @@ impl Display for Process<'_> {
     }
 }
 
+/// What an established connection agreed on, and what is odd about it.
+fn negotiated(report: &Report) -> String {
+    let version = report.version.iter().cloned();
+    let protocol = report.alpn.selected.iter();
+    let protocol = protocol.map(|protocol| shortened(protocol, SERVER_NAME).to_string());
+    let notices = report.notices.iter().map(ToString::to_string);
+    let facts: Vec<_> = version.chain(protocol).chain(notices).collect();
+    facts.join(", ")
+}
+
 /// What is known beyond the line, for the lines below it.
 fn details(report: &Report) -> Vec<String> {
     let list = |names: &[String]| {
@@ -163,4 +177,100 @@ fn outcome_style(outcome: Outcome) -> Style {
         Outcome::Aborted | Outcome::Incomplete => return Style::new().dimmed(),
     };
     color.on_default().bold()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sink::sample;
+
+    fn plain(report: &Report, evidence: bool) -> String {
+        let text = Text {
+            time_zone: TimeZone::UTC,
+            evidence,
+        };
+        anstream::adapter::strip_str(&text.line(report)).to_string()
+    }
+
+    #[test]
+    fn a_failed_client() {
+        assert_eq!(
+            plain(&sample::failed(), false),
+            "14:03:22.118 failed      certificate_expired       \
+             curl[4121] → 10.0.0.7:8443 api.local           \
+             by client_app in server_hello, certain  \
+             \"fatal alert 45 (certificate_expired) from the client\"\n"
+        );
+    }
+
+    #[test]
+    fn an_established_server() {
+        assert_eq!(
+            plain(&sample::established(), false),
+            "14:03:22.118 established -                         \
+             nginx[812]:443 ← [2001:db8::2]:40000 api.local \
+             TLS 1.2, h2, unused\n"
+        );
+    }
+
+    #[test]
+    fn columns_stay_in_place() {
+        let column = |report| {
+            let line = plain(&report, false);
+            let at = line.find(" by ").or(line.find(" TLS 1.2,")).unwrap();
+            line[..at].chars().count()
+        };
+        let mut bare = sample::failed();
+        (bare.pid, bare.comm, bare.sni, bare.time) = (None, None, None, None);
+        assert_eq!(column(sample::failed()), column(bare));
+        assert_eq!(column(sample::failed()), column(sample::established()));
+    }
+
+    #[test]
+    fn verbose_lines_show_all_evidence_below() {
+        let text = plain(&sample::failed(), true);
+        let lines: Vec<_> = text.lines().collect();
+        assert!(lines[0].ends_with("certain"), "{text}");
+        assert_eq!(
+            lines[1..],
+            [
+                "          +3.2 ms  ServerHello, TLS 1.2",
+                "         +12.0 ms  fatal alert 45 (certificate_expired) from the client",
+                "    negotiated: TLS 1.2",
+                "    ALPN: offered h2 http/1.1, selected -",
+                "    notices: alpn_not_negotiated",
+                "    cgroup: /system.slice/app.service",
+            ]
+        );
+    }
+
+    #[test]
+    fn strangers_do_not_reach_the_terminal() {
+        let mut report = sample::failed();
+        let hostile = "\u{1b}[2J\r\n\u{202e}".to_owned();
+        report.comm = Some(hostile.clone());
+        report.sni = Some(hostile.clone());
+        report.cgroup = Some(hostile.clone());
+        report.alpn.offered = Some(vec![hostile.clone()]);
+        report.alpn.selected = Some(hostile);
+        let text = Text {
+            time_zone: TimeZone::UTC,
+            evidence: true,
+        };
+        let line = text.line(&report);
+        assert!(!line.contains("[2J\r") && !line.contains('\u{202e}') && !line.contains('\r'));
+        assert_eq!(line.lines().count(), 7, "{line:?}");
+        assert_eq!(line.matches("\\u{1b}[2J").count(), 5, "{line:?}");
+    }
+
+    #[test]
+    fn long_server_names_are_cut() {
+        let mut report = sample::failed();
+        report.sni = Some("a".repeat(253));
+        let line = plain(&report, false);
+        assert!(
+            line.contains(&format!(" {}… by ", "a".repeat(48))),
+            "{line}"
+        );
+    }
 }

@@ -2,6 +2,8 @@
 //! connections for a bounded time.
 
 mod health;
+#[cfg(test)]
+mod tests;
 mod tls;
 
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};

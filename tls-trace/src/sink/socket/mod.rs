@@ -4,6 +4,8 @@
 mod bind;
 mod client;
 mod protocol;
+#[cfg(test)]
+mod tests;
 
 use std::{
     io,
