@@ -152,6 +152,16 @@ impl Connection {
                 comm: names.share(&task.comm, || Arc::from(&*task.comm)),
                 source,
             });
+        } else if let Some(known) = &mut self.process
+            && known.pid == task.pid
+        {
+            // A segment knows its sender's pid only.
+            if known.comm.is_empty() {
+                known.comm = names.share(&task.comm, || Arc::from(&*task.comm));
+            }
+            if known.cgroup == 0 {
+                known.cgroup = task.cgroup;
+            }
         }
     }
 
