@@ -227,6 +227,8 @@ pub const LAST: u8 = 2;
 pub const SEGMENT_MAX: usize = 16384;
 /// Payload bytes captured per direction and socket.
 pub const CAPTURE_BYTES: u32 = 32 * 1024;
+/// Sockets remembered whose payload is no longer wanted.
+pub const DONE_ENTRIES: u32 = 65536;
 /// Segments with payload captured per direction and socket.
 pub const CAPTURE_SEGMENTS: u32 = 128;
 

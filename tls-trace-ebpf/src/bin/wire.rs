@@ -38,8 +38,8 @@ use aya_ebpf::{
     programs::SkBuffContext,
 };
 use tls_trace_common::{
-    CAPTURE_BYTES, CAPTURE_SEGMENTS, EGRESS, INGRESS, Kind, LAST, LISTENER, Lost, SEGMENT_MAX,
-    SegmentRecord, Task,
+    CAPTURE_BYTES, CAPTURE_SEGMENTS, DONE_ENTRIES, EGRESS, INGRESS, Kind, LAST, LISTENER, Lost,
+    SEGMENT_MAX, SegmentRecord, Task,
 };
 use tls_trace_ebpf::{
     kernel::mapped,
@@ -71,7 +71,7 @@ static SOCKETS: SkStorage<SocketState> = SkStorage::new();
 /// Cookies of sockets whose payload user space no longer wants. Read only while a socket is not
 /// done, so old entries are harmless.
 #[map]
-static DONE: LruHashMap<u64, u8> = LruHashMap::with_max_entries(65536, 0);
+static DONE: LruHashMap<u64, u8> = LruHashMap::with_max_entries(DONE_ENTRIES, 0);
 
 /// Not 0: report FIN and RST of sockets that are done, too; set where the `tcp` object is missing.
 #[unsafe(no_mangle)]

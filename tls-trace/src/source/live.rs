@@ -29,6 +29,9 @@ const POLL_IDLE: Duration = Duration::from_millis(50);
 /// in order.
 const REORDER: Duration = Duration::from_millis(2);
 
+/// Entries of the map of sockets whose payload is no longer wanted.
+const DONE_CAPACITY: u64 = abi::DONE_ENTRIES as u64;
+
 /// Settings of a [`Live`] source.
 #[derive(Clone, Debug, Default)]
 pub struct Options {
@@ -82,6 +85,8 @@ pub struct Live {
     rings: Vec<Ring>,
     /// Cookies whose payload is no longer wanted.
     done: Option<HashMap<MapData, u64, u8>>,
+    /// Entries made in `done`.
+    finished: u64,
     decoder: Decoder,
     /// Decoded, not yet old enough to be in order for certain.
     pending: VecDeque<Event>,
@@ -158,6 +163,7 @@ impl Live {
             attached,
             rings,
             done,
+            finished: 0,
             decoder: Decoder::new(reasons),
             pending: VecDeque::new(),
             poll: POLL,
@@ -232,11 +238,12 @@ impl Live {
 
     /// Stops capturing payload of a connection.
     pub fn payload_done(&mut self, connection: ConnectionId) {
-        if let Some(done) = &mut self.done
-            && let Err(error) = done.insert(connection.0, 1, 0)
-        {
-            // The kernel side stops by its own bound.
-            tracing::debug!(%error, "payload of a connection goes on");
+        if let Some(done) = &mut self.done {
+            match done.insert(connection.0, 1, 0) {
+                Ok(()) => self.finished += 1,
+                // The kernel side stops by its own bound.
+                Err(error) => tracing::debug!(%error, "payload of a connection goes on"),
+            }
         }
     }
 
@@ -275,11 +282,8 @@ impl Live {
     /// Map occupancy by map name: entries in use, capacity.
     #[must_use]
     pub fn map_usage(&self) -> Vec<(&'static str, u64, u64)> {
-        let Some(done) = &self.done else {
-            return Vec::new();
-        };
-        let used = done.keys().filter_map(Result::ok).count() as u64;
-        vec![("done", used, 65536)]
+        // An LRU map only grows until it is full; counting its keys would take a system call for each.
+        vec![("done", self.finished.min(DONE_CAPACITY), DONE_CAPACITY)]
     }
 
     async fn wait(&mut self) -> std::io::Result<()> {
