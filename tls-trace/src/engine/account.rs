@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use super::{
-    Handshake as HandshakeResult, alert,
+    Handshake as HandshakeResult,
     connection::Connection,
     evidence,
     handshake::Handshake,
     moment::ms_between,
-    names, notices,
+    notices,
     verdict::{Case, Judgement},
 };
 use crate::{
@@ -16,13 +16,14 @@ use crate::{
     report::{
         Alert, Alpn, Cause, Initiator, Outcome, PhasesMs, Report, Role, SCHEMA, Tcp, Verdict,
     },
+    wire::names,
 };
 
 /// The report of a connection.
 pub(super) fn report(
     id: ConnectionId,
     case: &Case,
-    judgement: &Judgement,
+    judgement: Judgement,
     slow: Duration,
 ) -> Report {
     let connection = case.connection;
@@ -47,10 +48,10 @@ pub(super) fn report(
         version: version(tls),
         cipher: tls
             .filter(|tls| tls.server_hello_at.happened())
-            .map(|tls| names::cipher_suite(tls.cipher)),
+            .map(|tls| names::cipher_suite(tls.cipher).into_owned()),
         group: tls
             .filter(|tls| tls.group != 0)
-            .map(|tls| names::group(tls.group)),
+            .map(|tls| names::group(tls.group).into_owned()),
         alpn: tls.map(alpn).unwrap_or_default(),
         resumed: tls.and_then(|tls| tls.resumed),
         verdict: Verdict {
@@ -73,7 +74,7 @@ pub(super) fn report(
 /// The result of a handshake as it is judged now.
 pub(super) fn handshake_result(
     connection: &Connection,
-    judgement: Option<&Judgement>,
+    judgement: Option<Judgement>,
 ) -> HandshakeResult {
     let tls = connection.tls.as_deref();
     let outcome = judgement.map_or(Outcome::Established, |judgement| match judgement.outcome {
@@ -118,7 +119,7 @@ pub(super) fn role(connection: &Connection) -> Role {
 
 fn version(tls: Option<&Handshake>) -> Option<String> {
     tls.filter(|tls| tls.server_hello_at.happened())
-        .map(|tls| names::version(tls.version))
+        .map(|tls| names::version(tls.version).into_owned())
 }
 
 fn alpn(tls: &Handshake) -> Alpn {
@@ -129,14 +130,15 @@ fn alpn(tls: &Handshake) -> Alpn {
 }
 
 fn alerts(tls: &Handshake) -> Vec<Alert> {
-    let seen = tls.alerts.iter().flat_map(|alerts| alerts.iter());
-    seen.map(|seen| Alert {
-        direction: seen.direction,
-        level: seen.level,
-        code: seen.description,
-        name: alert::name(seen.description).to_owned(),
-    })
-    .collect()
+    let alerts = tls.alerts.iter();
+    alerts
+        .map(|seen| Alert {
+            direction: seen.direction,
+            level: seen.level,
+            code: seen.description,
+            name: names::alert(seen.description).into_owned(),
+        })
+        .collect()
 }
 
 fn tcp(case: &Case) -> Tcp {

@@ -35,10 +35,56 @@ pub(super) struct Close {
 
 /// What the other socket of the same connection did, where it is on this host.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "independent facts, each seen or not"
+)]
 pub(super) struct PeerEnd {
+    /// There is one, and the kernel tells of it.
     pub(super) known: bool,
-    pub(super) reset_sent: bool,
-    pub(super) closed_locally: bool,
+    pub(super) reset_sent: Option<Timestamp>,
+    /// When it closed of its own accord.
+    pub(super) closed: Option<Timestamp>,
+    /// Its process was killed.
+    pub(super) killed: bool,
+    /// Its kernel ended it: a timer, an administrator.
+    pub(super) by_kernel: bool,
+    /// It sent a ClientHello.
+    pub(super) hello: bool,
+}
+
+impl PeerEnd {
+    /// Whether it may have sent the RST that was taken at `at`. The kernel says that an RST was sent
+    /// only after it is on its way, on loopback after it arrived.
+    fn may_have_reset(&self, at: Timestamp) -> bool {
+        const REPORTING_LAG: u64 = 5_000_000;
+        let sent = |sent: Timestamp| sent.0 <= at.0.saturating_add(REPORTING_LAG);
+        self.reset_sent.is_some_and(sent) || self.closed.is_some_and(|closed| closed <= at)
+    }
+}
+
+/// What this socket did, for the judgement of the other.
+pub(super) fn as_peer(tcp: &Transport, ending: Option<&Ending>, hello: bool) -> PeerEnd {
+    let known = tcp.kernel;
+    let Some(ending) = ending else {
+        return PeerEnd {
+            known,
+            hello,
+            ..PeerEnd::default()
+        };
+    };
+    let local_reset = local_reset(ending, reset_received(ending));
+    let close = ending.local_fin.as_ref().or(local_reset);
+    PeerEnd {
+        known,
+        hello,
+        reset_sent: ending.reset_sent.map(|(at, _)| at),
+        closed: close.map(|close| close.at),
+        killed: close.is_some_and(|close| close.signal.is_some()),
+        by_kernel: ending
+            .error
+            .is_some_and(|(_, code)| matches!(code, errno::ETIMEDOUT | errno::ECONNABORTED)),
+    }
 }
 
 const OPEN: Close = Close {
@@ -138,16 +184,18 @@ fn by_error(tcp: &Transport, ending: &Ending, at: Timestamp, code: u32) -> Optio
             CloseKind::Timeout,
             at,
         )),
-        // tcp_write_err (net/ipv4/tcp_timer.c) prefers what ICMP said over ETIMEDOUT.
-        code if errno::is_unreachable(code) => Some(Close {
-            layer: Layer::Network,
-            ..local(Layer::Network, Cause::Unreachable, CloseKind::Timeout, at)
-        }),
+        // `tcp_write_err` (net/ipv4/tcp_timer.c) prefers what ICMP said over ETIMEDOUT.
+        code if errno::is_unreachable(code) => Some(local(
+            Layer::Network,
+            Cause::Unreachable,
+            CloseKind::Timeout,
+            at,
+        )),
         _ => None,
     }
 }
 
-/// Keepalive resets the connection before it gives up (tcp_keepalive_timer), other timers do not. Only
+/// Keepalive resets the connection before it gives up (`tcp_keepalive_timer`), other timers do not. Only
 /// kernels from 6.10 on give a reason; before, nothing outstanding tells the two apart.
 fn timeout_cause(tcp: &Transport, ending: &Ending) -> Cause {
     let outstanding = ending
@@ -163,7 +211,7 @@ fn timeout_cause(tcp: &Transport, ending: &Ending) -> Cause {
     }
 }
 
-/// FIN_WAIT1 → CLOSE with neither RST nor error: the FIN was sent again until the kernel had enough.
+/// `FIN_WAIT1` → `CLOSE` with neither RST nor error: the FIN was sent again until the kernel had enough.
 fn orphan_gave_up(
     ending: &Ending,
     tcp: &Transport,
@@ -250,26 +298,28 @@ fn peer_reset(tcp: &Transport, ending: &Ending, peer: PeerEnd, at: Timestamp) ->
     let foreign_ttl = ending
         .reset_ttl
         .is_some_and(|ttl| tcp.peer_ttl != 0 && ttl != tcp.peer_ttl);
-    let peer_innocent = peer.known && !peer.reset_sent && !peer.closed_locally;
-    let sent_by_peer = peer.known && !peer_innocent;
     let close = remote(Layer::App, Cause::ResetByPeer, CloseKind::Reset, at);
-    if peer_innocent || (foreign_ttl && !sent_by_peer) {
-        return Close {
-            layer: Layer::Network,
-            cause: Cause::ResetInjected,
-            confidence: if peer_innocent {
-                Confidence::Certain
-            } else {
-                Confidence::Likely
-            },
+    let injected = Close {
+        layer: Layer::Network,
+        cause: Cause::ResetInjected,
+        ..close
+    };
+    match (peer.known, peer.may_have_reset(at)) {
+        (true, false) => injected,
+        (true, true) if peer.by_kernel => Close {
+            layer: Layer::Kernel,
             ..close
-        };
+        },
+        (false, _) if foreign_ttl => Close {
+            confidence: Confidence::Likely,
+            ..injected
+        },
+        _ => close,
     }
-    close
 }
 
 /// The kernel's reason, or on kernels without reasons what the counters leave as the only one. The
-/// kernel looks at unread data before `SO_LINGER` (__tcp_close, net/ipv4/tcp.c).
+/// kernel looks at unread data before `SO_LINGER` (`__tcp_close`, net/ipv4/tcp.c).
 fn local_reset_cause(
     tcp: &Transport,
     ending: &Ending,
@@ -286,13 +336,12 @@ fn local_reset_cause(
         Some(ResetReason::TCP_ABORT_ON_CLOSE) => (Layer::App, Cause::ResetUnreadData),
         Some(ResetReason::TCP_ABORT_ON_LINGER) => (Layer::App, Cause::ResetLinger),
         Some(ResetReason::TCP_ABORT_ON_MEMORY) => (Layer::Kernel, Cause::Unknown),
-        Some(ResetReason::TCP_STATE) if !linger && queued => (Layer::App, Cause::ListenerClosed),
-        Some(ResetReason::TCP_STATE) if linger => (Layer::App, Cause::ResetLinger),
+        Some(ResetReason::TCP_STATE) if queued && !linger => (Layer::App, Cause::ListenerClosed),
         None if queued && tcp.accepts_visible && !linger && never_read(tcp, closed) => {
             (Layer::App, Cause::ListenerClosed)
         }
         None if unread > 0 => (Layer::App, Cause::ResetUnreadData),
-        None if linger => (Layer::App, Cause::ResetLinger),
+        None | Some(ResetReason::TCP_STATE) if linger => (Layer::App, Cause::ResetLinger),
         _ => (Layer::App, Cause::ClosedByApp),
     }
 }

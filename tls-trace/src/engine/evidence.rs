@@ -1,18 +1,17 @@
 //! The facts a verdict rests on, as a person wants to read them at night: short, in order of time.
 
 use super::{
-    alert,
     close::errno,
     connection::Connection,
     handshake::Handshake,
     moment::{Moment, ms_between},
-    names,
     transport::{Ending, LocalClose},
     verdict::{self, Case},
 };
 use crate::{
     event::{Direction, ResetReason, TcpState, Timestamp},
     report::{Cause, Evidence, Outcome},
+    wire::{escape, names},
 };
 
 /// Characters shown of text that a stranger chose.
@@ -29,7 +28,7 @@ pub(super) fn collect(case: &Case, outcome: Outcome) -> Vec<Evidence> {
         facts.handshake(tls);
         facts.ends_of_handshake(tls);
         if outcome == Outcome::Incomplete
-            && let Some(reason) = verdict::missing(case, tls)
+            && let Some(reason) = verdict::missing(case)
         {
             facts.at_end(format!("not seen whole: {reason}"));
         }
@@ -156,11 +155,10 @@ impl Facts<'_> {
             .sample
             .split(|byte| matches!(byte, b'\r' | b'\n'))
             .next();
-        let text = String::from_utf8_lossy(first_line.unwrap_or_default()).into_owned();
         let fact = format!(
             "{} spoke in the clear: {}",
             self.who(direction),
-            escaped(&text)
+            escape(first_line.unwrap_or_default())
         );
         self.add(tls.plain_at, fact);
         if tls.told_to_use_tls && self.connection.client_direction() != Some(direction) {
@@ -172,12 +170,12 @@ impl Facts<'_> {
     }
 
     fn ends_of_handshake(&mut self, tls: &Handshake) {
-        for seen in tls.alerts.iter().flat_map(|alerts| alerts.iter()) {
+        for seen in &tls.alerts {
             let level = if seen.level == 2 { "fatal" } else { "warning" };
             let fact = format!(
                 "{level} alert {} {} from the {}",
                 seen.description,
-                alert::name(seen.description),
+                names::alert(seen.description),
                 self.who(seen.direction)
             );
             self.add(seen.at, fact);
@@ -200,7 +198,7 @@ impl Facts<'_> {
                 format!("encrypted record of {length} bytes from the {who}: an alert's size"),
             );
         }
-        let proof = if tls.version == super::handshake::TLS13 {
+        let proof = if tls.is_tls13() {
             "server answered the client's Finished"
         } else {
             "both Finished seen"
@@ -232,10 +230,10 @@ impl Facts<'_> {
                 .map_or(0, |close| close.unread(ending.remote_fin.is_some()));
             let mut fact = "RST sent".to_owned();
             if let Some(reason) = reason {
-                fact += &format!(", reason {} {}", reason.0, reset_reason(reason));
+                fact = format!("{fact}, reason {} {}", reason.0, reset_reason(reason));
             }
             if unread > 0 {
-                fact += &format!(", {unread} bytes unread");
+                fact = format!("{fact}, {unread} bytes unread");
             }
             fact += &ending.closed.as_ref().map_or(String::new(), closer);
             self.add_at(at, fact);
@@ -289,16 +287,11 @@ fn closer(close: &LocalClose) -> String {
 }
 
 /// Text from strangers: nothing unprintable, not too much.
-pub(super) fn escaped(text: &str) -> String {
-    let mut shown: String = text
-        .chars()
-        .take(TEXT)
-        .flat_map(char::escape_debug)
-        .collect();
-    if text.chars().nth(TEXT).is_some() {
-        shown.push('…');
+fn escaped(text: &str) -> String {
+    match text.char_indices().nth(TEXT) {
+        Some((end, _)) => escape(&text.as_bytes()[..end]) + "…",
+        None => escape(text.as_bytes()),
     }
-    shown
 }
 
 /// Names of include/net/rstreason.h.

@@ -11,10 +11,12 @@ mod endpoints;
 mod evidence;
 mod handshake;
 mod interner;
+mod kernel_events;
 mod moment;
-mod names;
 mod notices;
+mod pace;
 mod peers;
+mod segments;
 #[cfg(test)]
 mod tests;
 mod told;

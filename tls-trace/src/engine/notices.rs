@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{
     close::Layer,
-    handshake::{Handshake, TLS13},
+    handshake::Handshake,
     verdict::{self, Case, Judgement},
 };
 use crate::{
@@ -13,15 +13,15 @@ use crate::{
 };
 
 /// Collects notices, in the order of their declaration.
-pub(super) fn collect(case: &Case, judgement: &Judgement, slow: Duration) -> Vec<Notice> {
+pub(super) fn collect(case: &Case, judgement: Judgement, slow: Duration) -> Vec<Notice> {
     let Some(tls) = case.connection.tls.as_deref() else {
         return Vec::new();
     };
     let completed = matches!(judgement.outcome, Outcome::Established | Outcome::Broken);
     let ended = case.close.by.is_some();
-    let unused = completed && ended && verdict::is_unused(tls) && payload_complete(case);
+    let unused = completed && ended && tls.is_unused() && payload_complete(case);
     let holds = |notice| match notice {
-        Notice::AlpnNotNegotiated => verdict::alpn_not_negotiated(tls),
+        Notice::AlpnNotNegotiated => tls.alpn_not_negotiated(),
         Notice::HelloRetryRequest => tls.retry_at.happened(),
         Notice::ClientHelloRetransmitted => case.connection.hello_retransmits() > 0,
         Notice::SlowHandshake => {
@@ -47,20 +47,13 @@ pub(super) fn collect(case: &Case, judgement: &Judgement, slow: Duration) -> Vec
 
 /// Every payload byte of both directions was seen, up to the end.
 fn payload_complete(case: &Case) -> bool {
-    let connection = case.connection;
-    let tcp = &connection.tcp;
-    let counters = connection
-        .ending
-        .as_ref()
-        .and_then(|ending| ending.counters);
-    let gap = counters.is_some_and(|counters| {
-        tcp.ingress.unseen(counters.rcv_nxt) > 0 || tcp.egress.unseen(counters.snd_nxt) > 0
-    });
-    let lost = connection
+    let tcp = &case.connection.tcp;
+    let lost = case
+        .connection
         .tls
         .as_ref()
         .is_some_and(|tls| tls.lost || tls.malformed);
-    !gap && !lost && !tcp.egress.capped && !tcp.ingress.capped
+    !lost && !tcp.egress.capped && !tcp.ingress.capped && !verdict::capture_gap(case.connection)
 }
 
 /// The end that closed first did so by FIN, and its last record was not an alert.
@@ -87,6 +80,6 @@ fn unread_tickets(case: &Case, tls: &Handshake) -> bool {
     client == Some(End::Local)
         && case.close.by == client
         && case.close.cause == Cause::ResetUnreadData
-        && tls.version == TLS13
+        && tls.is_tls13()
         && tls.from_server.application_data > 0
 }

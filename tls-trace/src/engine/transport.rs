@@ -5,6 +5,10 @@ use crate::event::{Counters, Direction, End, ResetReason, Task, TcpState, Timest
 
 /// TCP facts that every connection has.
 #[derive(Debug)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "independent facts, each seen or not"
+)]
 pub(super) struct Transport {
     pub(super) state: TcpState,
     /// Who sent the SYN.
@@ -124,13 +128,9 @@ impl Stream {
         Some(!after(end, self.acknowledged?))
     }
 
-    /// Bytes the kernel counted up to `next` that were never seen; FIN takes one number.
-    pub(super) fn unseen(&self, next: u32) -> u32 {
-        if self.base.is_some() && after(next, self.next.wrapping_add(1)) {
-            next.wrapping_sub(self.next)
-        } else {
-            0
-        }
+    /// Whether the kernel counted payload up to `next` that was never seen; FIN takes one number.
+    pub(super) fn unseen(&self, next: u32) -> bool {
+        self.base.is_some() && after(next, self.next.wrapping_add(1))
     }
 
     /// After the last payload byte seen.

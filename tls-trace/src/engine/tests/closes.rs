@@ -45,11 +45,11 @@ fn assert_ended(story: &Story, initiator: Initiator, cause: Cause, kind: CloseKi
 
 #[test]
 fn closed_by_app() {
-    let mut story = client();
+    let mut story = server();
     story.closes().gets_fin().ends();
     assert_ended(
         &story,
-        Initiator::ClientApp,
+        Initiator::ServerApp,
         Cause::ClosedByApp,
         CloseKind::Fin,
     );
@@ -282,12 +282,12 @@ fn a_dying_peer_does_not_make_this_end_killed() {
 
 #[test]
 fn an_exiting_process_was_not_killed() {
-    let mut story = client();
+    let mut story = server();
     story.task.exiting = true;
     story.closes().gets_fin().ends();
     assert_ended(
         &story,
-        Initiator::ClientApp,
+        Initiator::ServerApp,
         Cause::ClosedByApp,
         CloseKind::Fin,
     );
@@ -358,4 +358,115 @@ fn unreachable_by_icmp(#[case] errno: u32) {
     let mut story = Story::connecting();
     story.turn(TcpState::CLOSE).error(errno).destroyed();
     assert_not_connected(&story, Initiator::Network, Cause::Unreachable);
+}
+
+/// Both sockets of a connection on this host; the client sent its ClientHello.
+fn pair() -> Story {
+    let mut story = Story::pair();
+    story.sends(hello()).switch().gets(hello()).switch();
+    story
+}
+
+fn causes(story: &Story) -> Vec<(u64, Initiator, Cause)> {
+    let mut causes: Vec<_> = story
+        .reports()
+        .iter()
+        .map(|report| (report.id.0, report.verdict.initiator, report.verdict.cause))
+        .collect();
+    causes.sort_unstable();
+    causes
+}
+
+#[test]
+fn both_ends_of_a_reset() {
+    let mut story = pair();
+    story.gets_reset().destroyed();
+    // The peer's RST is told of after it was taken.
+    story
+        .switch()
+        .resets(Some(ResetReason::TCP_ABORT_ON_CLOSE))
+        .destroyed()
+        .wait(400);
+    assert_eq!(
+        causes(&story),
+        [
+            (1, Initiator::ServerApp, Cause::ResetByPeer),
+            (2, Initiator::ServerApp, Cause::ResetUnreadData),
+        ]
+    );
+    let peers: Vec<_> = story
+        .reports()
+        .iter()
+        .map(|report| report.peer_report)
+        .collect();
+    assert!(peers.iter().all(Option::is_some));
+}
+
+#[test]
+fn reset_injected_between_two_ends_on_this_host() {
+    let mut story = pair();
+    story.gets_reset().destroyed();
+    // The server goes on for a while and closes later.
+    story
+        .switch()
+        .wait(100)
+        .closes()
+        .gets_reset()
+        .destroyed()
+        .wait(400);
+    assert_eq!(
+        causes(&story)[0],
+        (1, Initiator::Network, Cause::ResetInjected)
+    );
+}
+
+#[test]
+fn reset_by_the_peers_kernel() {
+    let mut story = pair();
+    let task = task(999, "ss");
+    story
+        .error(103)
+        .event(EventKind::ResetSent { reason: None, task });
+    story.switch().gets_reset().destroyed().switch();
+    story.turn(TcpState::CLOSE).destroyed().wait(400);
+    assert_eq!(
+        causes(&story),
+        [
+            (1, Initiator::ClientKernel, Cause::AbortedByAdmin),
+            (2, Initiator::ClientKernel, Cause::ResetByPeer),
+        ]
+    );
+}
+
+#[test]
+fn a_client_hello_that_never_came() {
+    let mut story = Story::pair();
+    story.acknowledge = false;
+    let hello = hello();
+    story.sends(&hello).wait(200).retransmits(hello.len());
+    story.turn(TcpState::CLOSE).error(110).destroyed();
+    story.switch().closes().turn(TcpState::CLOSE).destroyed();
+    assert_eq!(
+        causes(&story),
+        [
+            (1, Initiator::ClientKernel, Cause::ClientHelloLost),
+            (2, Initiator::ServerApp, Cause::ClientSilent),
+        ]
+    );
+}
+
+#[test]
+fn the_peer_of_a_killed_process_was_not_kept_waiting() {
+    let mut story = pair();
+    story.task.exiting = true;
+    story.task.exit_signal = Some(9);
+    story.closes().switch().wait(600).gets_fin().closes().ends();
+    story.switch().gets_fin().ends();
+    assert_eq!(
+        causes(&story),
+        [
+            (1, Initiator::ClientApp, Cause::ProcessKilled),
+            (2, Initiator::ClientApp, Cause::ClosedByPeer),
+        ]
+    );
 }

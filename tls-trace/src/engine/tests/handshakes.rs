@@ -526,12 +526,12 @@ fn plain_http_is_nobodys_business() {
 }
 
 #[rstest]
-#[case::http(&b"HTTP/1.1 400 Bad Request\r\n\r\n"[..], Cause::TlsToPlainHttp)]
-#[case::ssh(&b"SSH-2.0-OpenSSH_9.2\r\n"[..], Cause::NotTls)]
-fn tls_to_a_plain_port(#[case] answer: &[u8], #[case] cause: Cause) {
+#[case::http(&b"HTTP/1.1 400 Bad Request\r\n\r\n"[..], Initiator::ServerApp, Cause::TlsToPlainHttp)]
+#[case::ssh(&b"SSH-2.0-OpenSSH_9.2\r\n"[..], Initiator::ClientApp, Cause::NotTls)]
+fn tls_to_a_plain_port(#[case] answer: &[u8], #[case] initiator: Initiator, #[case] cause: Cause) {
     let mut story = Story::client();
     story.sends(hello()).gets(answer).closes().gets_fin().ends();
-    let expected = failed(Phase::ClientHello, Initiator::ServerApp, cause);
+    let expected = failed(Phase::ClientHello, initiator, cause);
     assert_eq!(verdict(story.report()), expected);
 }
 
@@ -588,8 +588,17 @@ fn handshake_stalled() {
 #[test]
 fn client_left_in_the_middle() {
     let mut story = Story::client();
-    story.sends(hello()).closes().gets_fin().ends();
-    let expected = failed(Phase::ClientHello, Initiator::ClientApp, Cause::ClosedByApp);
+    story
+        .sends(hello())
+        .gets(flight_13())
+        .closes()
+        .gets_fin()
+        .ends();
+    let expected = failed(
+        Phase::EncryptedHandshake,
+        Initiator::ClientApp,
+        Cause::ClosedByApp,
+    );
     assert_eq!(verdict(story.report()), expected);
 }
 
@@ -654,4 +663,111 @@ fn a_silent_client_is_a_failure_only_on_a_tls_port() {
         .ends();
     let expected = failed(Phase::Connected, Initiator::ServerApp, Cause::ClientSilent);
     assert_eq!(verdict(story.report()), expected);
+}
+
+#[test]
+fn tls12_client_certificate_missing() {
+    let mut story = Story::server();
+    let request = [
+        server_hello(SELECT_12),
+        handshake(11, &[0; 700]),
+        handshake(13, &[0; 10]),
+        handshake(14, &[]),
+    ];
+    story.gets(hello()).sends(request.concat());
+    story.gets([handshake(11, &[0; 3]), client_flight_12()].concat());
+    story.sends(alert(2, 40)).closes().gets_fin().ends();
+    let expected = failed(
+        Phase::EncryptedHandshake,
+        Initiator::ServerApp,
+        Cause::CertificateRequired,
+    );
+    assert_eq!(verdict(story.report()), likely(expected));
+}
+
+#[test]
+fn garbage_answered_with_an_alert() {
+    let mut story = Story::server();
+    story
+        .gets(record(22, &[]))
+        .sends(alert(2, 50))
+        .closes()
+        .gets_fin()
+        .ends();
+    let expected = failed(Phase::Connected, Initiator::ServerApp, Cause::DecodeError);
+    assert_eq!(verdict(story.report()), expected);
+}
+
+#[test]
+fn a_killed_peer_breaks_what_looks_like_an_orderly_end() {
+    let mut story = Story::pair();
+    let finished = [change_cipher_spec(), data(FINISHED)].concat();
+    story
+        .sends(hello())
+        .switch()
+        .gets(hello())
+        .sends(flight_13());
+    story.switch().gets(flight_13()).sends(&finished);
+    story
+        .switch()
+        .gets(&finished)
+        .sends(data(250))
+        .switch()
+        .gets(data(250));
+    story
+        .sends(data(10))
+        .switch()
+        .gets(data(10))
+        .sends(data(20))
+        .switch()
+        .gets(data(20));
+    story.task.exiting = true;
+    story.task.exit_signal = Some(9);
+    story
+        .closes()
+        .switch()
+        .gets_fin()
+        .closes()
+        .ends()
+        .switch()
+        .gets_fin()
+        .ends();
+    let causes: Vec<_> = story
+        .reports()
+        .iter()
+        .map(|r| (r.verdict.outcome, r.verdict.cause))
+        .collect();
+    assert_eq!(
+        causes,
+        [
+            (Outcome::Broken, Cause::ClosedByPeer),
+            (Outcome::Broken, Cause::ProcessKilled)
+        ]
+    );
+}
+
+#[test]
+fn open_before_the_trace_began() {
+    let mut story = Story::existing();
+    story
+        .sends(data(100))
+        .gets(data(200))
+        .closes()
+        .gets_fin()
+        .ends();
+    let report = story.report();
+    assert_eq!(report.verdict.outcome, Outcome::Incomplete);
+    assert!(
+        !story
+            .outputs
+            .iter()
+            .any(|output| matches!(output, Output::Handshake(_)))
+    );
+}
+
+#[test]
+fn open_before_the_trace_began_and_not_tls() {
+    let mut story = Story::existing();
+    story.sends(b"EHLO x\r\n").closes().gets_fin().ends();
+    assert!(story.reports().is_empty());
 }

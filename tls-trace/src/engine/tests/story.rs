@@ -14,20 +14,41 @@ use crate::{
 const LOCAL_BASE: u32 = 1001;
 const REMOTE_BASE: u32 = 0xffff_fff0;
 
-/// One socket and its life.
+/// Sockets and their lives, told one step at a time for the one whose turn it is.
 pub(super) struct Story {
     pub(super) engine: Engine,
     pub(super) outputs: Vec<Output>,
+    pub(super) now: u64,
+    side: Side,
+    other: Side,
+}
+
+/// One socket.
+#[derive(Clone)]
+pub(super) struct Side {
     pub(super) id: ConnectionId,
     pub(super) local: SocketAddr,
     pub(super) remote: SocketAddr,
-    pub(super) now: u64,
     pub(super) state: TcpState,
     pub(super) task: Task,
     pub(super) counters: Counters,
     /// The peer acknowledges at once.
     pub(super) acknowledge: bool,
     pub(super) peer_ttl: u8,
+}
+
+impl std::ops::Deref for Story {
+    type Target = Side;
+
+    fn deref(&self) -> &Side {
+        &self.side
+    }
+}
+
+impl std::ops::DerefMut for Story {
+    fn deref_mut(&mut self) -> &mut Side {
+        &mut self.side
+    }
 }
 
 pub(super) fn task(pid: u32, comm: &str) -> Task {
@@ -40,33 +61,51 @@ pub(super) fn task(pid: u32, comm: &str) -> Task {
     }
 }
 
-impl Story {
-    fn new(local: &str, remote: &str, task: Task) -> Self {
+impl Side {
+    fn new(id: u64, local: &str, remote: &str, task: Task, bases: [u32; 2]) -> Self {
         Self {
-            engine: Engine::new(Config::default()),
-            outputs: Vec::new(),
-            id: ConnectionId(1),
+            id: ConnectionId(id),
             local: local.parse().unwrap(),
             remote: remote.parse().unwrap(),
-            now: 1_000_000_000,
             state: TcpState::CLOSE,
             task,
             counters: Counters {
                 bytes_acked: 1,
-                snd_nxt: LOCAL_BASE,
-                snd_una: LOCAL_BASE,
-                rcv_nxt: REMOTE_BASE,
-                copied_seq: REMOTE_BASE,
+                snd_nxt: bases[0],
+                snd_una: bases[0],
+                rcv_nxt: bases[1],
+                copied_seq: bases[1],
                 ..Counters::default()
             },
             acknowledge: true,
             peer_ttl: 61,
         }
     }
+}
+
+impl Story {
+    fn new() -> Self {
+        let (client, server) = ("10.0.0.1:40000", "10.0.0.2:8443");
+        let bases = [LOCAL_BASE, REMOTE_BASE];
+        let server_bases = [REMOTE_BASE, LOCAL_BASE];
+        Self {
+            engine: Engine::new(Config::default()),
+            outputs: Vec::new(),
+            now: 1_000_000_000,
+            side: Side::new(1, client, server, task(100, "curl"), bases),
+            other: Side::new(2, server, client, task(200, "nginx"), server_bases),
+        }
+    }
+
+    /// Tells of the other socket from now on.
+    pub(super) fn switch(&mut self) -> &mut Self {
+        std::mem::swap(&mut self.side, &mut self.other);
+        self
+    }
 
     /// A client that sent its SYN.
     pub(super) fn connecting() -> Self {
-        let mut story = Self::new("10.0.0.1:40000", "10.0.0.2:8443", task(100, "curl"));
+        let mut story = Self::new();
         story.turn(TcpState::SYN_SENT);
         story
     }
@@ -81,10 +120,31 @@ impl Story {
 
     /// The socket of a server for a connection that just opened.
     pub(super) fn server() -> Self {
-        let mut story = Self::new("10.0.0.2:8443", "10.0.0.1:40000", task(200, "nginx"));
-        story.state = TcpState::SYN_RECV;
-        story.turn(TcpState::ESTABLISHED);
+        let mut story = Self::new();
+        story.switch().accepts();
         story
+    }
+
+    /// Both sockets of a connection on this host, the client's first.
+    pub(super) fn pair() -> Self {
+        let mut story = Self::client();
+        story.switch().accepts().switch();
+        story
+    }
+
+    /// A connection that was open when the source started.
+    pub(super) fn existing() -> Self {
+        let mut story = Self::new();
+        story.state = TcpState::ESTABLISHED;
+        let (socket, opened_by) = (story.socket(), None);
+        story.event(EventKind::Existing { socket, opened_by });
+        story
+    }
+
+    /// A new connection to a listener.
+    pub(super) fn accepts(&mut self) -> &mut Self {
+        self.state = TcpState::SYN_RECV;
+        self.turn(TcpState::ESTABLISHED)
     }
 
     /// Lets milliseconds pass.
@@ -117,7 +177,7 @@ impl Story {
 
     /// Changes the TCP state.
     pub(super) fn turn(&mut self, new: TcpState) -> &mut Self {
-        let old = std::mem::replace(&mut self.state, new);
+        let old = std::mem::replace(&mut self.side.state, new);
         let socket = self.socket();
         self.event(EventKind::State(StateChange { old, new, socket }))
     }
@@ -196,7 +256,7 @@ impl Story {
         })
     }
 
-    /// close() or shutdown() without unread data.
+    /// `close()` or `shutdown()` without unread data.
     pub(super) fn closes(&mut self) -> &mut Self {
         let next = match self.state {
             TcpState::CLOSE_WAIT => TcpState::LAST_ACK,
@@ -239,7 +299,7 @@ impl Story {
 
     /// An RST segment arrives.
     pub(super) fn reset_segment(&mut self, ttl: u8) -> &mut Self {
-        let before = std::mem::replace(&mut self.peer_ttl, ttl);
+        let before = std::mem::replace(&mut self.side.peer_ttl, ttl);
         self.segment(Direction::Ingress, TcpFlags::RST, &[]);
         self.peer_ttl = before;
         self

@@ -1,0 +1,192 @@
+//! What encrypted records tell by their type, their size and their order.
+
+use super::Handshake;
+use crate::{engine::moment::Moment, event::Direction, wire::EncryptedRecord};
+
+const ALERT: u8 = 21;
+const HANDSHAKE: u8 = 22;
+const APPLICATION_DATA: u8 = 23;
+
+/// A client's flight is at most Certificate (in two records, if it is long), CertificateVerify and
+/// Finished.
+const FLIGHT_RECORDS: u8 = 4;
+
+/// What one side sent behind encryption.
+#[derive(Clone, Copy, Debug, Default)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "independent facts, each seen or not"
+)]
+pub(in crate::engine) struct Side {
+    pub(in crate::engine) change_cipher_spec: bool,
+    pub(in crate::engine) finished: bool,
+    /// Encrypted records, saturating.
+    pub(in crate::engine) records: u8,
+    /// Records of application data after the handshake, saturating. From a TLS 1.3 server session
+    /// tickets look the same and are counted.
+    pub(in crate::engine) application_data: u8,
+    /// The last encrypted record was an alert, or of an alert's size.
+    pub(in crate::engine) alert_last: bool,
+    /// Application data that came after the client's: an answer.
+    pub(in crate::engine) answered: bool,
+}
+
+/// An encrypted record of an alert's size before the handshake was confirmed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::engine) struct EarlyAlert {
+    pub(in crate::engine) at: Moment,
+    pub(in crate::engine) from_client: bool,
+    /// The client's flight had begun.
+    pub(in crate::engine) after_flight: bool,
+    pub(in crate::engine) length: u16,
+}
+
+/// The client's second flight in TLS 1.3 (RFC 8446 §4.4).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(in crate::engine) struct Flight {
+    pub(in crate::engine) records: u8,
+    pub(in crate::engine) complete: bool,
+    /// Nothing but a Finished: the server asked for no certificate.
+    pub(in crate::engine) bare: bool,
+    /// Began with the size of a Certificate message without certificates.
+    pub(in crate::engine) empty_certificate: bool,
+}
+
+impl Handshake {
+    pub(super) fn encrypted(&mut self, direction: Direction, record: EncryptedRecord, now: Moment) {
+        // Early data.
+        if !self.server_hello_at.happened() {
+            return;
+        }
+        let tls13 = self.is_tls13();
+        let is_client = self.is_client(direction);
+        let is_alert = if tls13 {
+            record.content_type == APPLICATION_DATA && record.length == self.alert_length()
+        } else {
+            record.content_type == ALERT
+        };
+        if is_alert && self.early_alert.is_none() && self.alert_possible(is_client) {
+            self.early_alert = Some(EarlyAlert {
+                at: now,
+                from_client: is_client,
+                after_flight: self.from_client.finished,
+                length: record.length,
+            });
+        }
+        let side = self.side_mut(direction);
+        side.records = side.records.saturating_add(1);
+        side.alert_last = is_alert;
+        match (tls13, is_client) {
+            (true, true) => self.client_record(record.length, is_alert, now),
+            (true, false) => self.server_record(record.length, is_alert, now),
+            (false, _) => self.legacy_record(direction, record.content_type, now),
+        }
+    }
+
+    /// Two bytes of early data have the size of an alert, too.
+    fn alert_possible(&self, is_client: bool) -> bool {
+        let early_data = is_client && self.early_data_possible();
+        !self.established_at.happened() && !early_data
+    }
+
+    fn early_data_possible(&self) -> bool {
+        self.early_data_offered
+            && !self.retry_at.happened()
+            && !self.end_of_early_data
+            && self.flight.records == 0
+    }
+
+    /// TLS 1.3, from the client: early data, EndOfEarlyData, the flight, then application data.
+    fn client_record(&mut self, length: u16, is_alert: bool, now: Moment) {
+        if self.flight.complete {
+            let side = &mut self.from_client;
+            side.application_data = side.application_data.saturating_add(u8::from(!is_alert));
+            return;
+        }
+        let finished = self.finished_length();
+        let early_data_possible = self.early_data_possible();
+        if early_data_possible && self.psk_selected && length == self.end_of_early_data_length() {
+            self.end_of_early_data = true;
+            return;
+        }
+        if is_alert || (early_data_possible && length != finished) {
+            return;
+        }
+        if self.flight.records == 0 {
+            let empty = self.empty_certificate_length();
+            self.flight.bare = length == finished;
+            // Alone, or with the Finished in the same record.
+            self.flight.empty_certificate =
+                length == empty || length == empty + finished - self.overhead();
+            self.finished_at.set_once(now);
+            self.from_client.finished = true;
+        }
+        self.flight.records += 1;
+        self.flight.complete = length == finished || self.flight.records == FLIGHT_RECORDS;
+    }
+
+    /// TLS 1.3, from the server: what follows the client's Finished proves that it was taken.
+    fn server_record(&mut self, length: u16, is_alert: bool, now: Moment) {
+        if self.flight.records == 0 {
+            // EncryptedExtensions come first and may have any size.
+            self.from_server.finished |=
+                self.from_server.records > 1 && length == self.finished_length();
+            return;
+        }
+        if is_alert {
+            return;
+        }
+        self.flight.complete = true;
+        let answered = self.from_client.application_data > 0;
+        let side = &mut self.from_server;
+        side.application_data = side.application_data.saturating_add(1);
+        side.answered |= answered;
+        self.established_at.set_once(now);
+    }
+
+    /// TLS 1.2 and before: the first handshake record behind ChangeCipherSpec is the Finished.
+    fn legacy_record(&mut self, direction: Direction, content_type: u8, now: Moment) {
+        let client_sent = self.from_client.application_data > 0;
+        let is_client = self.is_client(direction);
+        let side = self.side_mut(direction);
+        match content_type {
+            HANDSHAKE if side.change_cipher_spec && !side.finished => {
+                side.finished = true;
+                if is_client {
+                    self.finished_at.set_once(now);
+                }
+                if self.from_client.finished && self.from_server.finished {
+                    self.established_at.set_once(now);
+                }
+            }
+            APPLICATION_DATA => {
+                side.application_data = side.application_data.saturating_add(1);
+                side.answered |= !is_client && client_sent;
+            }
+            _ => {}
+        }
+    }
+
+    /// AEAD tag, and the byte for the inner content type.
+    fn overhead(&self) -> u16 {
+        // TLS_AES_128_CCM_8_SHA256 has a tag of 8 bytes, the other suites 16.
+        1 + if self.cipher == 0x1305 { 8 } else { 16 }
+    }
+
+    fn alert_length(&self) -> u16 {
+        2 + self.overhead()
+    }
+
+    fn end_of_early_data_length(&self) -> u16 {
+        4 + self.overhead()
+    }
+
+    fn empty_certificate_length(&self) -> u16 {
+        8 + self.overhead()
+    }
+
+    fn finished_length(&self) -> u16 {
+        // TLS_AES_256_GCM_SHA384; the others use a hash of 32 bytes.
+        4 + if self.cipher == 0x1302 { 48 } else { 32 } + self.overhead()
+    }
+}

@@ -1,0 +1,113 @@
+//! The handshake completed, at least for the client.
+
+use super::{Case, Judgement, by_alert};
+use crate::{
+    engine::{
+        close::Layer,
+        handshake::{Handshake, other},
+        moment::ms_between,
+    },
+    event::End,
+    report::{Cause, CloseKind, Confidence, Outcome, Phase},
+};
+
+/// A client that leaves this soon after the handshake, in milliseconds, left because of the handshake.
+const AT_ONCE_MS: f64 = 100.0;
+
+pub(super) fn judge(case: &Case, tls: &Handshake) -> Judgement {
+    let phase = tls.phase();
+    let close = &case.close;
+    let judgement = |outcome, initiator, cause, confidence| Judgement {
+        outcome,
+        phase,
+        initiator,
+        cause,
+        confidence,
+    };
+    if let Some(judgement) = by_alert(case, tls) {
+        return judgement;
+    }
+    let (client, server) = (case.client(), other(case.client()));
+    let at_once = || alpn_rejected(case, tls).then_some((client, Cause::AlpnRejectedByApp));
+    let rejected = rejection(tls).map(|why| (server, why)).or_else(at_once);
+    if let Some((by, why)) = rejected {
+        let initiator = case.initiator(by, Layer::App);
+        return judgement(Outcome::Failed, initiator, why, Confidence::Likely);
+    }
+    if unconfirmed(case, tls, server) {
+        return judgement(
+            Outcome::Failed,
+            case.closer(),
+            close.cause,
+            Confidence::Likely,
+        );
+    }
+    if close.by.is_none() || ended_gracefully(case, tls) {
+        let confidence = match phase {
+            Phase::Established => Confidence::Certain,
+            _ => Confidence::Likely,
+        };
+        return judgement(Outcome::Established, case.closer(), Cause::None, confidence);
+    }
+    judgement(
+        Outcome::Broken,
+        case.closer(),
+        close.cause,
+        close.confidence,
+    )
+}
+
+/// TLS 1.3: after a flight with a certificate, the server's first and only record has an alert's size.
+/// After a flight without one there is nothing left to reject, so there it is a `close_notify`.
+fn rejection(tls: &Handshake) -> Option<Cause> {
+    let early = tls.early_alert?;
+    let rejected = !early.from_client
+        && early.after_flight
+        && !tls.flight.bare
+        && !tls.established_at.happened();
+    let cause = if tls.flight.empty_certificate {
+        Cause::CertificateRequired
+    } else {
+        Cause::RejectedAfterFinished
+    };
+    rejected.then_some(cause)
+}
+
+/// ALPN offered, none selected, and the client left without using the connection, as grpc-go does since
+/// 1.67. Only TLS 1.2 and before show the selection; only h2 is worth leaving for.
+fn alpn_rejected(case: &Case, tls: &Handshake) -> bool {
+    let close = &case.close;
+    let soon = close.at.is_some_and(|at| {
+        let done = tls.established_at.timestamp(case.connection.first);
+        ms_between(done, at) <= AT_ONCE_MS
+    });
+    let by_client = close.by == Some(case.client()) && close.layer == Layer::App;
+    let h2 = tls
+        .hello
+        .as_ref()
+        .is_some_and(|hello| hello.alpn.iter().any(|name| name == "h2"));
+    let left = by_client && soon && close.cause != Cause::ProcessKilled && !case.peer_killed();
+    tls.alpn_not_negotiated() && tls.established_at.happened() && tls.is_unused() && h2 && left
+}
+
+/// The server, or nobody, ended it right after the client's Finished without a word: whether the
+/// Finished was ever taken is not known.
+fn unconfirmed(case: &Case, tls: &Handshake, server: End) -> bool {
+    let close = &case.close;
+    let silent = tls.phase() == Phase::Finished && tls.early_alert.is_none();
+    let killed = close.cause == Cause::ProcessKilled || case.peer_killed();
+    let by_server = close.by == Some(server) && (!close.fin_first || !tls.flight.bare || killed);
+    let cut = close.kind == CloseKind::Timeout || close.layer == Layer::Network;
+    silent && (by_server || cut)
+}
+
+fn ended_gracefully(case: &Case, tls: &Handshake) -> bool {
+    let close = &case.close;
+    if close.cause == Cause::ProcessKilled || case.peer_killed() {
+        return false;
+    }
+    let said_goodbye = tls.from_client.alert_last || tls.from_server.alert_last;
+    let left_unused = close.by == Some(case.client()) && tls.is_unused();
+    let reset = close.kind == CloseKind::Reset && close.layer == Layer::App;
+    close.fin_first || (reset && (said_goodbye || left_unused))
+}

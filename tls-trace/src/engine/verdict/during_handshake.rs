@@ -1,0 +1,145 @@
+//! The handshake began and did not complete.
+
+use super::{Case, Judgement, SILENCE_MS, by_alert, missing};
+use crate::{
+    engine::{
+        alert,
+        close::Layer,
+        handshake::{EarlyAlert, Handshake, Party, other, sender},
+    },
+    event::End,
+    report::{Cause, CloseKind, Confidence, Initiator, Outcome},
+};
+
+pub(super) fn judge(case: &Case, tls: &Handshake) -> Judgement {
+    let client = case.client();
+    let failed = |initiator, cause, confidence| Judgement {
+        outcome: Outcome::Failed,
+        phase: tls.phase(),
+        initiator,
+        cause,
+        confidence,
+    };
+    let app = |end| case.initiator(end, Layer::App);
+    if let Some(why) = certificate_required(tls) {
+        return failed(app(other(client)), why, Confidence::Likely);
+    }
+    if let Some(judgement) = by_alert(case, tls) {
+        return judgement;
+    }
+    if let Some((initiator, why)) = answered_in_the_clear(case, tls) {
+        return failed(initiator, why, Confidence::Certain);
+    }
+    if let Some(early) = tls.early_alert.filter(|early| is_last(tls, *early)) {
+        let by = if early.from_client {
+            client
+        } else {
+            other(client)
+        };
+        return failed(app(by), Cause::EncryptedAlert, Confidence::Likely);
+    }
+    if let Some(direction) = tls.canceled() {
+        return failed(
+            app(sender(direction)),
+            Cause::UserCanceled,
+            Confidence::Certain,
+        );
+    }
+    let close = &case.close;
+    if close.by.is_none() || missing(case).is_some() {
+        return case.incomplete(tls.phase());
+    }
+    let why = waited_in_vain(case, tls).unwrap_or(close.cause);
+    failed(case.closer(), why, close.confidence)
+}
+
+/// TLS 1.2: the server asked for a certificate, the client sent none, the server said
+/// `handshake_failure` (RFC 5246 §7.4.6).
+fn certificate_required(tls: &Handshake) -> Option<Cause> {
+    let server = tls.client?.reverse();
+    let seen = tls.fatal_alert()?;
+    let refused = seen.direction == server && seen.description == alert::HANDSHAKE_FAILURE;
+    (refused && tls.certificate_requested && tls.empty_certificate)
+        .then_some(Cause::CertificateRequired)
+}
+
+/// The server answered the ClientHello with something that is not TLS. HTTP servers answer with an
+/// error and close; who closed first is a matter of microseconds then.
+fn answered_in_the_clear(case: &Case, tls: &Handshake) -> Option<(Initiator, Cause)> {
+    let server = tls.client?.reverse();
+    tls.plaintext(server)?;
+    let server_app = case.initiator(sender(server), Layer::App);
+    if tls.http(server) {
+        Some((server_app, Cause::TlsToPlainHttp))
+    } else if case.close.by.is_some() {
+        Some((case.closer(), Cause::NotTls))
+    } else {
+        Some((server_app, Cause::NotTls))
+    }
+}
+
+/// An encrypted alert that its sender followed up with nothing else.
+fn is_last(tls: &Handshake, early: EarlyAlert) -> bool {
+    if early.from_client {
+        tls.from_client.alert_last
+    } else {
+        tls.from_server.alert_last
+    }
+}
+
+/// Silence as a cause: who ended it had nothing to say, the other one had. What acted by itself (a
+/// kill, an RST at once, an administrator) is the better cause and stays.
+fn waited_in_vain(case: &Case, tls: &Handshake) -> Option<Cause> {
+    let close = &case.close;
+    let by_client = close.by == Some(case.client());
+    let timeout = close.cause == Cause::RetransmitTimeout;
+    let by_choice = matches!(
+        close.cause,
+        Cause::ClosedByApp
+            | Cause::ClosedByPeer
+            | Cause::ResetByPeer
+            | Cause::ResetLinger
+            | Cause::ResetUnreadData
+    );
+    if (timeout || (by_choice && by_client)) && hello_lost(case, tls) {
+        return Some(Cause::ClientHelloLost);
+    }
+    if !by_choice || case.peer_killed() {
+        return None;
+    }
+    let long = case.connection.silence_ms(close.at?) >= SILENCE_MS;
+    let closer = if by_client {
+        Party::Client
+    } else {
+        Party::Server
+    };
+    let gave_up = match tls.turn() {
+        Some(party) => party != closer && (close.fin_first || long),
+        None => long,
+    };
+    let tcp = &case.connection.tcp;
+    let server_spoke = tcp.stream(tls.client?.reverse()).payload;
+    let hello = tcp.stream(tls.client?);
+    let unacknowledged = hello.acknowledged_up_to(hello.next()) == Some(false);
+    match gave_up {
+        true if !server_spoke && unacknowledged => None,
+        true if server_spoke || !by_client => Some(Cause::HandshakeStalled),
+        true => Some(Cause::ServerSilent),
+        false => None,
+    }
+}
+
+/// The ClientHello was sent again and not acknowledged. Only its sender can tell.
+fn hello_lost(case: &Case, tls: &Handshake) -> bool {
+    let connection = case.connection;
+    let Some(direction) = tls.client else {
+        return false;
+    };
+    let stream = connection.tcp.stream(direction);
+    let end = tls.hello_end.unwrap_or(stream.next());
+    let server_spoke = connection.tcp.stream(direction.reverse()).payload;
+    let sent_here = sender(direction) == End::Local || !connection.tcp.kernel;
+    let acknowledged = stream.acknowledged_up_to(end).unwrap_or(false);
+    let repeated = connection.hello_retransmits() > 0 || case.close.kind == CloseKind::Timeout;
+    sent_here && repeated && !server_spoke && !acknowledged
+}

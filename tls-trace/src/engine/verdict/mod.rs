@@ -1,0 +1,149 @@
+//! From facts to a verdict: decision lists, the most specific proven cause first. What nothing proves
+//! is `unknown`; a connection that did not fail and showed no TLS has no verdict at all.
+
+mod after_handshake;
+mod during_handshake;
+mod never_opened;
+mod no_hello;
+
+use super::{
+    close::{Close, Layer, PeerEnd},
+    connection::Connection,
+    handshake::Handshake,
+};
+use crate::{
+    event::End,
+    report::{Cause, Confidence, Initiator, Outcome, Phase},
+};
+
+/// Quiet for this long before the end, in milliseconds, means that somebody waited in vain.
+pub(super) const SILENCE_MS: f64 = 500.0;
+
+/// What is judged.
+pub(super) struct Case<'a> {
+    pub(super) connection: &'a Connection,
+    pub(super) close: Close,
+    /// What the other socket did, where it is on this host.
+    pub(super) peer: PeerEnd,
+    /// The server's port completed TLS before.
+    pub(super) tls_port: bool,
+    /// The server's port is assigned to a protocol that begins with TLS.
+    pub(super) assigned_port: bool,
+    /// Payload is being captured at all.
+    pub(super) wire: bool,
+}
+
+/// A [`crate::report::Verdict`] before its evidence is written down.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Judgement {
+    pub(super) outcome: Outcome,
+    pub(super) phase: Phase,
+    pub(super) initiator: Initiator,
+    pub(super) cause: Cause,
+    pub(super) confidence: Confidence,
+}
+
+/// Judges a connection. `None`: nothing to report.
+pub(super) fn judge(case: &Case) -> Option<Judgement> {
+    let connection = case.connection;
+    if !connection.tcp.open {
+        return never_opened::judge(case);
+    }
+    let Some(tls) = connection.tls.as_deref() else {
+        return no_hello::silent(case).or_else(|| no_hello::unseen(case));
+    };
+    if tls.phase() >= Phase::Finished {
+        return Some(after_handshake::judge(case, tls));
+    }
+    if tls.started.happened() || tls.server_hello_at.happened() {
+        return Some(during_handshake::judge(case, tls));
+    }
+    no_hello::not_tls(case, tls).or_else(|| no_hello::unseen(case))
+}
+
+/// Why the handshake was not seen whole.
+pub(super) fn missing(case: &Case) -> Option<&'static str> {
+    let connection = case.connection;
+    let tcp = &connection.tcp;
+    let tls = connection.tls.as_deref();
+    if !tcp.opening_seen && !tls.is_some_and(|tls| tls.started.happened()) {
+        Some("open before tracing began")
+    } else if tls.is_some_and(|tls| tls.lost) || capture_gap(connection) {
+        Some("some of its bytes were not captured")
+    } else if tcp.egress.capped || tcp.ingress.capped {
+        Some("the capture bound was reached")
+    } else {
+        None
+    }
+}
+
+/// Whether the kernel counted bytes that were never shown.
+pub(super) fn capture_gap(connection: &Connection) -> bool {
+    let tcp = &connection.tcp;
+    let counters = connection
+        .ending
+        .as_ref()
+        .and_then(|ending| ending.counters);
+    counters.is_some_and(|counters| {
+        tcp.ingress.unseen(counters.rcv_nxt) || tcp.egress.unseen(counters.snd_nxt)
+    })
+}
+
+impl Case<'_> {
+    /// The end that is the client; without any sign of it, this one.
+    fn client(&self) -> End {
+        self.connection.client().unwrap_or(End::Local)
+    }
+
+    fn initiator(&self, by: End, layer: Layer) -> Initiator {
+        match (layer, by == self.client()) {
+            (Layer::Network, _) => Initiator::Network,
+            (Layer::Unknown, _) => Initiator::Unknown,
+            (Layer::App, true) => Initiator::ClientApp,
+            (Layer::App, false) => Initiator::ServerApp,
+            (Layer::Kernel, true) => Initiator::ClientKernel,
+            (Layer::Kernel, false) => Initiator::ServerKernel,
+        }
+    }
+
+    /// Whoever ended TCP.
+    fn closer(&self) -> Initiator {
+        match self.close.by {
+            Some(by) => self.initiator(by, self.close.layer),
+            None => Initiator::Unknown,
+        }
+    }
+
+    /// The peer's process was killed, which from here looks like an orderly end.
+    fn peer_killed(&self) -> bool {
+        self.peer.killed && self.close.by == Some(End::Remote)
+    }
+
+    fn incomplete(&self, phase: Phase) -> Judgement {
+        let close = &self.close;
+        let graceful = close.fin_first && close.cause != Cause::ProcessKilled;
+        Judgement {
+            outcome: Outcome::Incomplete,
+            phase,
+            initiator: self.closer(),
+            cause: if close.by.is_none() || graceful {
+                Cause::Unknown
+            } else {
+                close.cause
+            },
+            confidence: Confidence::Unknown,
+        }
+    }
+}
+
+/// A fatal alert in the clear: its sender says why.
+fn by_alert(case: &Case, tls: &Handshake) -> Option<Judgement> {
+    let seen = tls.fatal_alert()?;
+    Some(Judgement {
+        outcome: Outcome::Failed,
+        phase: tls.phase(),
+        initiator: case.initiator(super::handshake::sender(seen.direction), Layer::App),
+        cause: super::alert::cause(seen.description),
+        confidence: Confidence::Certain,
+    })
+}
