@@ -32,7 +32,7 @@ fn install_compiler() -> Result<Compiler> {
              `apt-get install rustc-web libstd-rust-web-dev-bpf`"
         );
     }
-    debian::install(&package::COMPILER.iter().collect::<Vec<_>>())?;
+    debian::install(&missing(&package::COMPILER))?;
     Compiler::find().context("Debian's rustc-web has no eBPF target")
 }
 
@@ -41,10 +41,7 @@ fn install_compiler() -> Result<Compiler> {
 /// # Errors
 /// An installation was tried and failed.
 pub fn programs(root: &Path) -> Result<()> {
-    let missing: Vec<_> = package::PROGRAMS
-        .iter()
-        .filter(|package| !package.is_present())
-        .collect();
+    let missing = missing(package::PROGRAMS);
     match debian::obstacle() {
         Some(obstacle) => {
             for package in missing {
@@ -55,4 +52,11 @@ pub fn programs(root: &Path) -> Result<()> {
         None => debian::install(&missing)?,
     }
     go::provide(root, &package::PIP)
+}
+
+fn missing(packages: &[Package]) -> Vec<&Package> {
+    packages
+        .iter()
+        .filter(|package| !package.is_present())
+        .collect()
 }

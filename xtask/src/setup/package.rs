@@ -62,6 +62,7 @@ pub const PROGRAMS: &[Package] = &[
         "/usr/bin/clippy-driver",
         "lints of the eBPF programs",
     ),
+    package("rustfmt-web", "rustfmt", "format of the sources"),
 ];
 
 /// Installs Go.
