@@ -88,6 +88,23 @@ pub enum EventKind {
     Ended,
 }
 
+impl EventKind {
+    /// The task that was current, where the event has one.
+    pub fn task_mut(&mut self) -> Option<&mut Task> {
+        match self {
+            Self::State(StateChange { socket, .. })
+            | Self::Destroyed(socket)
+            | Self::Existing { socket, .. } => Some(&mut socket.task),
+            Self::ResetSent { task, .. } | Self::Function { task, .. } => Some(task),
+            Self::Segment(segment) => Some(&mut segment.task),
+            Self::ResetReceived
+            | Self::SocketError { .. }
+            | Self::Retransmit { .. }
+            | Self::Ended => None,
+        }
+    }
+}
+
 /// A change of TCP state.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StateChange {

@@ -13,10 +13,10 @@ use crate::{
     discover::{
         cgroup::{self, Cgroups},
         existing::Existing,
-        process,
+        process::Processes,
     },
     engine::{self, Engine, Output},
-    event::{Event, EventKind},
+    event::Event,
     probe::{HookReport, HookState},
     report::Report,
     sink::{Sink, Status, filter::is_failure},
@@ -63,6 +63,7 @@ impl From<Source> for live::Options {
 pub struct Tracer {
     live: Live,
     engine: Engine,
+    processes: Processes,
     cgroups: Cgroups,
     /// Reads /proc while events already come in.
     scan: JoinHandle<Existing>,
@@ -99,10 +100,12 @@ impl Tracer {
         };
         let cgroup_root = options.cgroup.clone().or_else(cgroup::mount);
         let cgroups = Cgroups::new(cgroup_root.clone());
+        let processes = Processes::new(cgroup_root.clone());
         let scan = move || Existing::scan(cgroup_root.as_deref());
         Ok(Self {
             live,
             engine: Engine::new(engine::Config::default()),
+            processes,
             cgroups,
             scan: tokio::task::spawn_blocking(scan),
             existing: Existing::default(),
@@ -196,10 +199,10 @@ impl Tracer {
         for sink in &mut *sinks {
             sink.events(&batch.events);
         }
-        for event in batch.events.drain(..) {
-            if let EventKind::State(change) = &event.kind {
+        for mut event in batch.events.drain(..) {
+            if let Some(task) = event.kind.task_mut() {
                 // Now, while the process and its container are there.
-                let task = &change.socket.task;
+                self.processes.complete(task, event.time);
                 if task.cgroup != 0 {
                     self.cgroups.path(task.cgroup, task.pid);
                 }
@@ -236,9 +239,8 @@ impl Tracer {
     /// Adds what only the running system knows.
     fn complete(&mut self, report: &mut Report) {
         report.time = clock::wall_clock(report.ended);
-        if report.comm.is_none() {
-            report.comm = report.pid.and_then(process::comm);
-        }
+        // A process that was gone before it could be looked at has no name.
+        report.comm.take_if(|comm| comm.is_empty());
         // The engine knows the cgroup's id only.
         if let Some(id) = report.cgroup.as_ref().and_then(|id| id.parse().ok())
             && let Some(path) = self.cgroups.path(id, report.pid.unwrap_or(0))

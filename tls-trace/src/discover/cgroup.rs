@@ -23,7 +23,8 @@ const BETWEEN_WALKS: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub struct Cgroups {
     root: Option<PathBuf>,
-    paths: LruCache<u64, Arc<str>>,
+    /// None: looked for and not found.
+    paths: LruCache<u64, Option<Arc<str>>>,
     walked: Option<Instant>,
 }
 
@@ -41,22 +42,25 @@ impl Cgroups {
     /// Path of a cgroup from the root of cgroup v2, `/system.slice/nginx.service`. `pid`, a process
     /// that may be in it, makes the search short.
     pub fn path(&mut self, id: u64, pid: u32) -> Option<Arc<str>> {
-        if let Some(path) = self.paths.get(&id) {
-            return Some(path.clone());
+        let may_walk = self
+            .walked
+            .is_none_or(|walked| walked.elapsed() >= BETWEEN_WALKS);
+        match self.paths.get(&id) {
+            Some(None) if may_walk => {}
+            Some(path) => return path.clone(),
+            None => {}
         }
         let root = self.root.as_deref()?;
+        self.paths.insert(id, None);
         if let Some((found, path)) = of_process(root, pid)
             && found == id
         {
-            self.paths.insert(id, path.into());
-        } else if self
-            .walked
-            .is_none_or(|walked| walked.elapsed() >= BETWEEN_WALKS)
-        {
+            self.paths.insert(id, Some(path.into()));
+        } else if may_walk {
             self.walked = Some(Instant::now());
             walk(root, &mut self.paths);
         }
-        self.paths.get(&id).cloned()
+        self.paths.get(&id).cloned().flatten()
     }
 }
 
@@ -82,9 +86,9 @@ pub fn mount() -> Option<PathBuf> {
         .map(|mount| mount.mount_point)
 }
 
-fn walk(root: &Path, paths: &mut LruCache<u64, Arc<str>>) {
+fn walk(root: &Path, paths: &mut LruCache<u64, Option<Arc<str>>>) {
     if let Ok(metadata) = fs::metadata(root) {
-        paths.insert(metadata.ino(), "/".into());
+        paths.insert(metadata.ino(), Some("/".into()));
     }
     let mut directories = vec![root.to_owned()];
     let mut left = WALK;
@@ -103,7 +107,8 @@ fn walk(root: &Path, paths: &mut LruCache<u64, Arc<str>>) {
             left -= 1;
             let path = entry.path();
             if let Ok(below) = path.strip_prefix(root) {
-                paths.insert(entry.ino(), format!("/{}", below.display()).into());
+                let path = format!("/{}", below.display());
+                paths.insert(entry.ino(), Some(path.into()));
             }
             directories.push(path);
         }

@@ -7,6 +7,7 @@ use std::{
     net::{IpAddr, Ipv6Addr, SocketAddr},
     os::unix::fs::MetadataExt as _,
     path::Path,
+    time::Instant,
 };
 
 use procfs::{
@@ -46,12 +47,19 @@ impl Existing {
     /// Reads /proc: the TCP tables of every network namespace, and who holds each socket.
     #[must_use]
     pub fn scan(cgroup_root: Option<&Path>) -> Self {
+        let started = Instant::now();
         let mut found = Found::default();
         for (netns, pid) in namespaces() {
             found.read_tables(netns, pid);
         }
         found.find_owners(cgroup_root);
-        found.into()
+        let existing = Self::from(found);
+        tracing::debug!(
+            connections = existing.connections.len(),
+            took = ?started.elapsed(),
+            "connections open before the start"
+        );
+        existing
     }
 
     /// What the engine must know before `event`: that its connection is an old one. At most once
