@@ -104,3 +104,56 @@ fn stop_signal() -> std::io::Result<impl Future<Output = ()>> {
         }
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+
+    #[test]
+    fn arguments_are_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[rstest]
+    #[case("run", true)]
+    #[case("run --json --all --metrics 127.0.0.1:0 --socket /tmp/s", true)]
+    #[case("run --metrics off --socket off --quiet", true)]
+    #[case(
+        "run --metrics [::1]:9469 --metrics-cert c --metrics-key k --metrics-client-ca a",
+        true
+    )]
+    #[case("run --metrics localhost", false)]
+    #[case("run --metrics-cert c", false)]
+    #[case("run --metrics-client-ca a", false)]
+    #[case("run --quiet --json", false)]
+    #[case("run --json --verbose", false)]
+    #[case("run --ring-buffer 0", false)]
+    #[case(
+        "tail --port 443 --pid 1 --comm a --sni b --phase connect --all --json",
+        true
+    )]
+    #[case("tail --port 65536", false)]
+    #[case("tail --cause expired", false)]
+    #[case("check --strict --json --no-color", true)]
+    #[case("completions fish", true)]
+    #[case("", false)]
+    fn command_lines(#[case] arguments: &str, #[case] valid: bool) {
+        let words = std::iter::once("tls-trace").chain(arguments.split_whitespace());
+        let parsed = Cli::try_parse_from(words);
+        assert_eq!(parsed.is_ok(), valid, "{parsed:?}");
+    }
+
+    #[test]
+    fn every_command_teaches_with_examples() {
+        let mut command = Cli::command();
+        for name in ["run", "tail", "check"] {
+            let help = command
+                .find_subcommand_mut(name)
+                .unwrap()
+                .render_long_help();
+            assert!(help.to_string().contains("\nExamples:\n"), "{name}");
+        }
+    }
+}

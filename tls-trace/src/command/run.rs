@@ -234,3 +234,69 @@ pub fn closing(summary: Summary, dropped: u64) -> String {
     };
     format!("tls-trace: {connections} connections, {failures} failed, {lost} events lost{unread}")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::probe::{HookState, Object};
+
+    fn hooks(states: [HookState; 2]) -> Vec<HookReport> {
+        let names = ["tcp_destroy_sock", "tcp_fin"];
+        let hook = |(name, state)| HookReport {
+            name,
+            object: Object::Tcp,
+            purpose: "",
+            required: true,
+            state,
+        };
+        names.into_iter().zip(states).map(hook).collect()
+    }
+
+    fn fallback() -> HookState {
+        HookState::Fallback {
+            back_end: "kprobe",
+            reason: "no BTF".to_owned(),
+        }
+    }
+
+    fn skipped() -> HookState {
+        HookState::Skipped {
+            reason: "no kprobes".to_owned(),
+        }
+    }
+
+    #[test]
+    fn strict_wants_every_hook_by_whatever_back_end() {
+        assert!(refuse_skipped(&hooks([HookState::Attached, fallback()])).is_ok());
+        let error = refuse_skipped(&hooks([fallback(), skipped()])).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "--strict: 1 of 2 hooks could not be attached, first tcp_fin: no kprobes"
+        );
+    }
+
+    #[test]
+    fn the_introduction_says_where_to_look() {
+        let hooks = hooks([HookState::Attached, skipped()]);
+        let mut ready = Ready::new(&hooks);
+        assert_eq!(
+            introduction(&ready),
+            "tls-trace: tracing with 1 of 2 hooks (`tls-trace check` says why)"
+        );
+        ready.metrics = Some("127.0.0.1:9469".parse().unwrap());
+        ready.socket = Some("/run/s".into());
+        assert!(introduction(&ready).ends_with("; metrics on 127.0.0.1:9469; socket /run/s"));
+    }
+
+    #[test]
+    fn the_closing_line_hides_no_loss() {
+        let summary = Summary {
+            connections: 5,
+            failures: 2,
+            lost: 1,
+        };
+        let line = "tls-trace: 5 connections, 2 failed, 1 events lost";
+        assert_eq!(closing(summary, 0), line);
+        assert!(closing(summary, 7).starts_with(&format!("{line}, 7 lines dropped")));
+    }
+}

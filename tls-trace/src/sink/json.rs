@@ -59,4 +59,21 @@ mod tests {
         assert_eq!(line.matches('\n').count(), 1);
         assert_eq!(serde_json::from_str::<Report>(&line).unwrap(), report);
     }
+
+    #[test]
+    fn the_documented_example_is_a_report() {
+        let docs = include_str!("../../../docs/json.md");
+        let example = docs.split("```").nth(1).unwrap();
+        let example = example.strip_prefix("json\n").unwrap();
+        let report: Report = serde_json::from_str(example).unwrap();
+        let ours = serde_json::to_value(&report).unwrap();
+        let theirs: serde_json::Value = serde_json::from_str(example).unwrap();
+        assert_eq!(ours, theirs);
+        for field in theirs.as_object().unwrap().keys() {
+            assert!(
+                docs.contains(&format!("`{field}")),
+                "{field} is not described"
+            );
+        }
+    }
 }

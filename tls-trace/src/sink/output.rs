@@ -98,3 +98,59 @@ fn write_all(waiting: &Receiver<String>, mut writer: impl io::Write) -> io::Resu
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        io::Read as _,
+        os::{fd::OwnedFd, unix::net::UnixStream},
+    };
+
+    use super::*;
+
+    fn output() -> (Output, UnixStream, IntCounter) {
+        let (reader, writer) = UnixStream::pair().unwrap();
+        let dropped = IntCounter::new("dropped_total", "Dropped.").unwrap();
+        let writer = std::fs::File::from(OwnedFd::from(writer));
+        let output = Output::to(writer, dropped.clone()).unwrap();
+        (output, reader, dropped)
+    }
+
+    #[tokio::test]
+    async fn everything_queued_is_written_at_the_end() {
+        let (mut output, mut reader, dropped) = output();
+        for number in 0..1000 {
+            output.line(format!("{number}\n"));
+        }
+        let finished = tokio::spawn(output.finish());
+        let read = tokio::task::spawn_blocking(move || {
+            let mut text = String::new();
+            reader.read_to_string(&mut text).map(|_| text)
+        });
+        let text = read.await.unwrap().unwrap();
+        assert!(text.starts_with("0\n1\n") && text.ends_with("\n999\n"));
+        assert!(finished.await.unwrap());
+        assert_eq!(dropped.get(), 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_stalled_reader_costs_lines_not_time() {
+        let (mut output, _reader, dropped) = output();
+        let line = format!("{}\n", "x".repeat(100));
+        for _ in 0..WAITING + 10_000 {
+            output.line(line.clone());
+        }
+        assert!(dropped.get() > 0);
+        assert!(!output.finish().await);
+    }
+
+    #[tokio::test]
+    async fn a_reader_that_leaves_is_noticed() {
+        let (mut output, reader, _) = output();
+        let gone = output.reader_gone();
+        drop(reader);
+        output.line("anybody?\n".to_owned());
+        gone.await;
+        assert!(!output.finish().await);
+    }
+}

@@ -1,16 +1,19 @@
 //! Metrics for Prometheus; docs/metrics.md lists them. Every label has a closed set of values.
 
 mod bounded;
+mod families;
 mod labels;
+mod outputs;
 mod process;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 
-use prometheus::{
-    GaugeVec, HistogramOpts, HistogramVec, IntCounter, IntGauge, Opts, Registry, TextEncoder,
-};
+use prometheus::{GaugeVec, HistogramVec, IntGauge, Registry, TextEncoder};
 
-use self::{bounded::BoundedCounter, process::ProcessMetrics};
+pub use self::outputs::Outputs;
+use self::{bounded::BoundedCounter, families::Families, process::ProcessMetrics};
 use super::{Sink, Status};
 use crate::{
     engine::Handshake,
@@ -18,15 +21,6 @@ use crate::{
     probe::{HookReport, HookState},
     report::{CloseKind, Phase, Report},
 };
-
-/// Series a counter family may have. Real traffic makes a few dozen; who provokes every
-/// combination of cause, phase and version on purpose ends here.
-const SERIES: usize = 1_000;
-
-/// Seconds. A local handshake takes 1 ms, one around the world 0.5 s, a lost SYN costs 1 s more.
-const BUCKETS: [f64; 14] = [
-    0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0,
-];
 
 /// All metrics, written by the tracing loop.
 #[derive(Debug)]
@@ -49,56 +43,6 @@ pub struct Metrics {
     hooks: GaugeVec,
     exposition: Exposition,
     outputs: Outputs,
-}
-
-/// Counters of what the outputs could not deliver; clones count together.
-#[derive(Clone, Debug)]
-pub struct Outputs {
-    /// Lines that a stalled reader of standard output did not take.
-    pub lines_dropped: IntCounter,
-    /// Connected readers of the socket.
-    pub readers: IntGauge,
-    /// Readers of the socket that were disconnected because they did not keep up.
-    pub readers_dropped: IntCounter,
-    /// HTTP connections that were ended by a time limit or broke the protocol.
-    pub http_errors: IntCounter,
-}
-
-impl Outputs {
-    /// All zero, shown nowhere yet.
-    ///
-    /// # Errors
-    /// A name is not valid.
-    pub fn new() -> prometheus::Result<Self> {
-        Ok(Self {
-            lines_dropped: IntCounter::new(
-                "tls_trace_output_lines_dropped_total",
-                "Lines for standard output that its reader did not take in time.",
-            )?,
-            readers: IntGauge::new("tls_trace_tail_readers", "Readers connected to the socket.")?,
-            readers_dropped: IntCounter::new(
-                "tls_trace_tail_readers_dropped_total",
-                "Readers of the socket that were disconnected because they did not keep up.",
-            )?,
-            http_errors: IntCounter::new(
-                "tls_trace_http_errors_total",
-                "HTTP connections that ended with an error or at a time limit.",
-            )?,
-        })
-    }
-
-    fn register(&self, registry: &Registry) -> prometheus::Result<()> {
-        let Self {
-            lines_dropped,
-            readers,
-            readers_dropped,
-            http_errors,
-        } = self.clone();
-        registry.register(Box::new(lines_dropped))?;
-        registry.register(Box::new(readers))?;
-        registry.register(Box::new(readers_dropped))?;
-        registry.register(Box::new(http_errors))
-    }
 }
 
 /// What a scrape reads; cheap to clone.
@@ -348,61 +292,6 @@ impl Sink for Metrics {
                 .with_label_values(&[map])
                 .set(*capacity as f64);
         }
-    }
-}
-
-/// Makes and registers families.
-struct Families {
-    registry: Registry,
-    overflow: prometheus::IntCounterVec,
-}
-
-impl Families {
-    fn new() -> prometheus::Result<Self> {
-        let registry = Registry::new();
-        let overflow = prometheus::IntCounterVec::new(
-            Opts::new(
-                "tls_trace_metric_overflow_total",
-                "Counts that went into the series 'overflow' because their family is full.",
-            ),
-            &["family"],
-        )?;
-        registry.register(Box::new(overflow.clone()))?;
-        Ok(Self { registry, overflow })
-    }
-
-    fn bounded<const N: usize>(
-        &self,
-        name: &str,
-        help: &str,
-        labels: [&str; N],
-    ) -> prometheus::Result<BoundedCounter<N>> {
-        let overflowed = self.overflow.with_label_values(&[name]);
-        BoundedCounter::new(&self.registry, (name, help), labels, SERIES, overflowed)
-    }
-
-    fn histogram(
-        &self,
-        name: &str,
-        help: &str,
-        labels: &[&str],
-    ) -> prometheus::Result<HistogramVec> {
-        let options = HistogramOpts::new(name, help).buckets(BUCKETS.to_vec());
-        let histogram = HistogramVec::new(options, labels)?;
-        self.registry.register(Box::new(histogram.clone()))?;
-        Ok(histogram)
-    }
-
-    fn int_gauge(&self, name: &str, help: &str) -> prometheus::Result<IntGauge> {
-        let gauge = IntGauge::new(name, help)?;
-        self.registry.register(Box::new(gauge.clone()))?;
-        Ok(gauge)
-    }
-
-    fn gauges(&self, name: &str, help: &str, labels: &[&str]) -> prometheus::Result<GaugeVec> {
-        let gauges = GaugeVec::new(Opts::new(name, help), labels)?;
-        self.registry.register(Box::new(gauges.clone()))?;
-        Ok(gauges)
     }
 }
 
