@@ -89,7 +89,7 @@ impl Processes {
             };
             self.known.insert(pid, process);
         }
-        self.known.get(&pid).map(|process| &*process)
+        self.known.get(&pid)
     }
 }
 

@@ -7,7 +7,7 @@ pub mod json;
 pub mod output;
 pub mod prometheus;
 #[cfg(test)]
-pub mod sample;
+pub(crate) mod sample;
 pub mod socket;
 pub mod text;
 
