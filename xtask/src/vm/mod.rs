@@ -51,21 +51,46 @@ impl Guest {
         add_base(&mut self.tree, &kernel, &folder)?;
         let script = script(&self.environment, &self.command);
         self.tree.content("/vm/command", 0o644, script);
-        // Guests may run side by side.
-        let scratch = folder.join(format!("guest-{}", std::process::id()));
-        fs::create_dir_all(&scratch)?;
-        let initrd = scratch.join("initrd");
+        let scratch = Scratch::create(&folder)?;
+        let initrd = scratch.0.join("initrd");
         self.tree.write(BufWriter::new(File::create(&initrd)?))?;
         let machine = qemu::Machine {
             kernel: &kernel.image,
             initrd: &initrd,
             append: &self.append,
             timeout: self.timeout,
-            scratch: &scratch,
+            scratch: &scratch.0,
         };
-        let status = machine.run(line);
-        fs::remove_dir_all(&scratch)?;
-        status
+        machine.run(line)
+    }
+}
+
+/// A folder for one guest, removed when dropped. Guests may run side by side.
+struct Scratch(PathBuf);
+
+impl Scratch {
+    const PREFIX: &str = "guest-";
+
+    fn create(parent: &Path) -> Result<Self> {
+        // Those of killed processes are large.
+        for entry in fs::read_dir(parent)?.flatten() {
+            let name = entry.file_name().to_string_lossy().into_owned();
+            if let Some(pid) = name.strip_prefix(Self::PREFIX)
+                && !Path::new("/proc").join(pid).exists()
+            {
+                fs::remove_dir_all(entry.path())?;
+            }
+        }
+        let folder = parent.join(format!("{}{}", Self::PREFIX, std::process::id()));
+        fs::create_dir_all(&folder)?;
+        Ok(Self(folder))
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        // The next one tries again.
+        let _ = fs::remove_dir_all(&self.0);
     }
 }
 
@@ -134,6 +159,18 @@ fn quote(word: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn scratch_of_dead_processes_is_removed() -> Result<()> {
+        let parent = tempfile::tempdir()?;
+        let dead = parent.path().join("guest-none");
+        fs::create_dir(&dead)?;
+        let scratch = Scratch::create(parent.path())?;
+        assert!(scratch.0.is_dir() && !dead.exists());
+        drop(scratch);
+        assert_eq!(fs::read_dir(parent.path())?.count(), 0);
+        Ok(())
+    }
 
     #[test]
     fn quotes_for_the_shell() {
