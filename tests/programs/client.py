@@ -3,10 +3,12 @@
 mode=sync|nonblocking|asyncio|bio   how the handshake is driven
 end=talk|leave|close|hold           exchange a line and close_notify | close_notify at once | close at once |
                                     exchange a line, say "held", exchange another when told to
-ca, cert, name, min, max, ciphers, alpn, count; keepalive=1; timeout=MILLISECONDS (TCP_USER_TIMEOUT)
+ca, cert, name, min, max, ciphers, alpn, count; keepalive=1; timeout=MILLISECONDS (TCP_USER_TIMEOUT);
+reuse=1 (resume the session before)
 """
 
 import asyncio
+import contextlib
 import select
 import socket
 import ssl
@@ -22,6 +24,8 @@ versions = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
 
 def make_context():
     context = ssl.create_default_context(cafile=options.get("ca"))
+    # An end without close_notify is an error here.
+    context.options &= ~ssl.OP_IGNORE_UNEXPECTED_EOF
     if "ca" not in options:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
@@ -66,8 +70,13 @@ def sync(context):
     blocking = mode == "sync"
     sock.setblocking(blocking)
     run = (lambda step: step()) if blocking else (lambda step: drive(step, sock))
-    tls = context.wrap_socket(sock, server_hostname=name, do_handshake_on_connect=False,
-                              suppress_ragged_eofs=False)
+    tls = context.wrap_socket(
+        sock,
+        server_hostname=name,
+        do_handshake_on_connect=False,
+        suppress_ragged_eofs=False,
+        session=session.get("last"),
+    )
     sock = tls
     try:
         run(tls.do_handshake)
@@ -81,9 +90,14 @@ def sync(context):
                 sys.stdin.readline()
                 tls.send(b"abc\n")
             assert tls.recv(100) == b"cba\n"
-        if end != "close":
+        if end == "leave":
+            with contextlib.suppress(OSError):
+                run(tls.unwrap)
+        elif end != "close":
             run(tls.unwrap)
         print(ok, flush=True)
+        if "reuse" in options:
+            session["last"] = tls.session
     finally:
         tls.close()
 
@@ -139,6 +153,7 @@ def one(context):
         print("error", error, flush=True)
 
 
+session = {}
 context = make_context()
 for _ in range(int(options.get("count", "1"))):
     one(context)

@@ -1,6 +1,6 @@
 """A TLS server that sends lines back reversed. Arguments: PORT CERTIFICATE [NAME=VALUE...].
 
-ca (demands a client certificate), min, max, alpn, ciphers, bind, keepalive=1
+ca (demands a client certificate), min, max, alpn, ciphers, bind, keepalive=1, patience=SECONDS
 """
 
 import socket
@@ -14,6 +14,8 @@ versions = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
 
 context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
 context.load_cert_chain(certificate)
+# An end without close_notify is an error here.
+context.options &= ~ssl.OP_IGNORE_UNEXPECTED_EOF
 context.minimum_version = versions[options.get("min", "1.2")]
 context.maximum_version = versions[options.get("max", "1.3")]
 if "ciphers" in options:
@@ -26,12 +28,15 @@ if "ca" in options:
 
 
 def serve(sock):
+    if "patience" in options:
+        sock.settimeout(float(options["patience"]))
     if "keepalive" in options:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         for option in (socket.TCP_KEEPIDLE, socket.TCP_KEEPINTVL, socket.TCP_KEEPCNT):
             sock.setsockopt(socket.IPPROTO_TCP, option, 1)
-    tls = context.wrap_socket(sock, server_side=True, do_handshake_on_connect=False,
-                              suppress_ragged_eofs=False)
+    tls = context.wrap_socket(
+        sock, server_side=True, do_handshake_on_connect=False, suppress_ragged_eofs=False
+    )
     try:
         tls.do_handshake()
         while line := tls.recv(1000):

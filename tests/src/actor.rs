@@ -87,6 +87,19 @@ pub fn await_bytes(stream: &TcpStream) -> io::Result<()> {
     stream.peek(&mut [0]).map(drop)
 }
 
+/// Waits for an answer as long as a patient program does, and gets none.
+///
+/// # Errors
+/// Something came.
+pub fn wait_in_vain(stream: &TcpStream) -> io::Result<()> {
+    stream.set_read_timeout(Some(seconds(1.0)))?;
+    match stream.peek(&mut [0]) {
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(()),
+        Err(error) => Err(error),
+        Ok(_) => Err(io::Error::other("an answer came")),
+    }
+}
+
 /// Closes with `SO_LINGER` 0: the kernel sends RST instead of FIN.
 ///
 /// # Errors

@@ -64,7 +64,7 @@ pub(crate) fn find(program: &str) -> Option<PathBuf> {
 ///
 /// # Errors
 /// The folder cannot be made.
-pub(crate) fn scratch() -> Result<&'static Path> {
+pub fn scratch() -> Result<&'static Path> {
     static FOLDER: OnceLock<PathBuf> = OnceLock::new();
     if let Some(folder) = FOLDER.get() {
         return Ok(folder);

@@ -15,7 +15,8 @@ pub struct Expected {
     client: Option<SocketAddr>,
     outcome: Outcome,
     phase: Phase,
-    initiator: Initiator,
+    /// Absent where it is chance.
+    initiator: Option<Initiator>,
     cause: Cause,
     confidence: Confidence,
     notices: Vec<Notice>,
@@ -54,7 +55,7 @@ impl Expected {
             client: None,
             outcome: Outcome::Established,
             phase: Phase::Established,
-            initiator: Initiator::ClientApp,
+            initiator: Some(Initiator::ClientApp),
             cause: Cause::None,
             confidence: Confidence::Certain,
             notices: Vec::new(),
@@ -68,7 +69,7 @@ impl Expected {
         Self {
             outcome: Outcome::Failed,
             phase,
-            initiator,
+            initiator: Some(initiator),
             cause,
             ..self
         }
@@ -77,7 +78,19 @@ impl Expected {
     /// The handshake completed, and was ended gracefully by this one.
     #[must_use]
     pub fn established(self, initiator: Initiator) -> Self {
-        Self { initiator, ..self }
+        Self {
+            initiator: Some(initiator),
+            ..self
+        }
+    }
+
+    /// The handshake completed; then both programs closed, and which came first is chance.
+    #[must_use]
+    pub fn ended_by_either(self) -> Self {
+        Self {
+            initiator: None,
+            ..self
+        }
     }
 
     /// The handshake completed; the connection was broken later.
@@ -85,7 +98,7 @@ impl Expected {
     pub fn broken(self, initiator: Initiator, cause: Cause) -> Self {
         Self {
             outcome: Outcome::Broken,
-            initiator,
+            initiator: Some(initiator),
             cause,
             ..self
         }
@@ -93,11 +106,10 @@ impl Expected {
 
     /// The client left before it sent anything.
     #[must_use]
-    pub fn aborted(self, cause: Cause) -> Self {
+    pub fn aborted(self) -> Self {
         Self {
             outcome: Outcome::Aborted,
             phase: Phase::Connected,
-            cause,
             ..self
         }
     }
@@ -149,7 +161,7 @@ impl Expected {
             Field::of("role", self.role, report.role),
             Field::of("outcome", self.outcome, verdict.outcome),
             Field::of("phase", self.phase, verdict.phase),
-            Field::of("initiator", self.initiator, verdict.initiator),
+            self.initiator_field(verdict.initiator),
             Field::of("cause", self.cause, verdict.cause),
             Field::of("confidence", self.confidence, verdict.confidence),
             Field::of("notices", Labels(&wanted), Labels(&notices)),
@@ -163,6 +175,17 @@ impl Expected {
             mismatch: None,
         }));
         fields
+    }
+
+    fn initiator_field(&self, found: Initiator) -> Field {
+        if let Some(wanted) = self.initiator {
+            return Field::of("initiator", wanted, found);
+        }
+        Field {
+            name: "initiator",
+            holds: matches!(found, Initiator::ClientApp | Initiator::ServerApp),
+            mismatch: Some(("client_app or server_app".to_owned(), found.to_string())),
+        }
     }
 
     fn matches(&self, report: &Report) -> bool {
@@ -182,7 +205,12 @@ impl fmt::Debug for Expected {
         write!(
             f,
             "{} {} {} {} {} {}",
-            self.role, self.outcome, self.phase, self.initiator, self.cause, self.confidence
+            self.role,
+            self.outcome,
+            self.phase,
+            self.initiator.map_or("either end", Initiator::label),
+            self.cause,
+            self.confidence
         )
     }
 }

@@ -34,6 +34,6 @@ mod expect;
 mod tracer;
 
 pub use case::{Case, truth};
-pub use environment::{seconds, skip_without_root};
+pub use environment::{scratch, seconds, skip_without_root};
 pub use expect::{Expected, both, client, server};
 pub use tracer::{Tracer, binary};

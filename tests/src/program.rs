@@ -64,6 +64,14 @@ impl Program {
         self
     }
 
+    /// As a user without any rights.
+    #[must_use]
+    pub fn as_nobody(mut self) -> Self {
+        const NOBODY: u32 = 65_534;
+        self.command.uid(NOBODY).gid(NOBODY);
+        self
+    }
+
     /// Inside a network namespace.
     #[must_use]
     pub fn within(mut self, netns: &Netns) -> Self {
@@ -190,16 +198,19 @@ impl Running {
     /// # Errors
     /// It ended, or the deadline passed.
     pub fn until(&self, text: &str) -> Result<()> {
-        let said = self
-            .output
-            .wait(seconds(20.0), |state| state.text.contains(text));
         ensure!(
-            said,
+            self.says_within(text, seconds(20.0)),
             "{} did not say '{text}' but: {}",
             self.name,
             self.output()
         );
         Ok(())
+    }
+
+    /// Waits until it has written this; says whether it did in time.
+    #[must_use]
+    pub fn says_within(&self, text: &str, longest: Duration) -> bool {
+        self.output.wait(longest, |state| state.text.contains(text))
     }
 
     /// Waits until it listens on a TCP port, without connecting to it.

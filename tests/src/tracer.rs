@@ -6,13 +6,17 @@ use std::{
     net::TcpStream,
     os::unix::process::CommandExt,
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    process::{Child, Command, ExitStatus, Stdio},
     sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError},
     thread,
     time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
 use tls_trace::report::Report;
 
 use crate::{environment::scratch, program::die_with_parent, seconds};
@@ -43,7 +47,7 @@ struct State {
     /// Lines on standard output that are no reports.
     strange: Vec<String>,
     stderr: String,
-    ended: bool,
+    ended: Option<ExitStatus>,
 }
 
 impl Tracer {
@@ -121,6 +125,38 @@ impl Tracer {
         self.seen.lock().stderr.clone()
     }
 
+    /// Kills it with SIGKILL and waits until it is gone.
+    ///
+    /// # Errors
+    /// It is gone already, or does not go.
+    pub fn kill(self) -> Result<()> {
+        self.end(Signal::SIGKILL).map(drop)
+    }
+
+    /// Asks it to end and waits until it has, with exit code 0.
+    ///
+    /// # Errors
+    /// It is gone already, does not go, or ends with another code.
+    pub fn stop(self) -> Result<()> {
+        let status = self.end(Signal::SIGTERM)?;
+        ensure!(status.success(), "{status}: {}", self.stderr());
+        Ok(())
+    }
+
+    fn end(&self, signal: Signal) -> Result<ExitStatus> {
+        kill(Pid::from_raw(self.pid.cast_signed()), signal)?;
+        let deadline = Instant::now() + seconds(10.0);
+        let mut state = self.seen.lock();
+        loop {
+            if let Some(status) = state.ended {
+                return Ok(status);
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            ensure!(!left.is_zero(), "it does not end");
+            state = self.seen.wait_for_change(state, left);
+        }
+    }
+
     /// Its metrics as Prometheus reads them.
     ///
     /// # Errors
@@ -179,9 +215,8 @@ impl Tracer {
 
 impl Drop for Tracer {
     fn drop(&mut self) {
-        let pid = nix::unistd::Pid::from_raw(self.pid.cast_signed());
-        if !self.seen.lock().ended {
-            let _ = nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM);
+        if self.seen.lock().ended.is_none() {
+            let _ = kill(Pid::from_raw(self.pid.cast_signed()), Signal::SIGTERM);
         }
     }
 }
@@ -196,6 +231,17 @@ impl Seen {
         self.changed.notify_all();
     }
 
+    fn wait_for_change<'a>(
+        &self,
+        state: MutexGuard<'a, State>,
+        longest: Duration,
+    ) -> MutexGuard<'a, State> {
+        self.changed
+            .wait_timeout(state, longest)
+            .unwrap_or_else(PoisonError::into_inner)
+            .0
+    }
+
     fn wait<T>(&self, deadline: Instant, found: impl Fn(&State) -> Option<T>) -> Result<Option<T>> {
         let mut state = self.lock();
         loop {
@@ -205,18 +251,14 @@ impl Seen {
             if let Some(found) = found(&state) {
                 return Ok(Some(found));
             }
-            if state.ended {
+            if state.ended.is_some() {
                 bail!("the tracer ended; it said: {}", state.stderr);
             }
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 return Ok(None);
             }
-            state = self
-                .changed
-                .wait_timeout(state, left)
-                .unwrap_or_else(PoisonError::into_inner)
-                .0;
+            state = self.wait_for_change(state, left);
         }
     }
 }
@@ -275,14 +317,14 @@ fn spawn(mut command: Command, seen: &Arc<Seen>) -> Result<u32> {
     thread::Builder::new()
         .name("tracer".into())
         .spawn(move || {
-            die_with_parent(&mut command, nix::sys::signal::Signal::SIGTERM);
+            die_with_parent(&mut command, Signal::SIGTERM);
             command.process_group(0);
             match command.spawn() {
                 Ok(mut child) => {
                     let _ = started.send(Ok(child.id()));
                     read(&mut child, &seen);
-                    let _ = child.wait();
-                    seen.change(|state| state.ended = true);
+                    let status = child.wait().unwrap_or_default();
+                    seen.change(|state| state.ended = Some(status));
                 }
                 Err(error) => {
                     let _ = started.send(Err(error));

@@ -103,10 +103,7 @@ fn client_leaves_before_any_byte() {
         drop(client_end);
         assert!(actor::read_to_end(&mut server_end)?.is_empty());
         drop(server_end);
-        case.expect([
-            client().aborted(Cause::ClosedByApp),
-            server().aborted(Cause::ClosedByPeer),
-        ])
+        case.expect([client().aborted(), server().aborted()])
     });
 }
 
@@ -321,10 +318,8 @@ fn firewall_injects_a_reset() {
         assert_eq!(error.kind(), ErrorKind::ConnectionReset);
         drop(rules);
         drop(server_end);
-        case.expect([
-            client().failed(Phase::ClientHello, Initiator::Network, Cause::ResetInjected),
-            server().failed(Phase::Connected, Initiator::ServerApp, Cause::ClientSilent),
-        ])
+        // Of the server's end nothing says that it should have spoken TLS.
+        case.expect([client().failed(Phase::ClientHello, Initiator::Network, Cause::ResetInjected)])
     });
 }
 

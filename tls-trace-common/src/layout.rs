@@ -229,8 +229,8 @@ pub const SEGMENT_MAX: usize = 16384;
 pub const CAPTURE_BYTES: u32 = 32 * 1024;
 /// Sockets remembered whose payload is no longer wanted.
 pub const DONE_ENTRIES: u32 = 65536;
-/// Segments with payload captured per direction and socket.
-pub const CAPTURE_SEGMENTS: u32 = 128;
+/// Segments with payload captured per direction and socket: enough for a ClientHello sent byte by byte.
+pub const CAPTURE_SEGMENTS: u32 = 1024;
 
 /// Index into the per-CPU map `LOST` of each object: records that found their ring buffer full.
 #[repr(transparent)]

@@ -59,7 +59,7 @@ struct SocketState {
     bytes: [u32; 2],
     /// Segments sent to user space, by direction.
     segments: [u32; 2],
-    /// Not 0: no payload is wanted any more.
+    /// One bit for each direction: no payload is wanted any more.
     done: u32,
     reserved: u32,
 }
@@ -144,7 +144,7 @@ fn segment<const DIRECTION: u8, const TASK: bool>(ctx: &SkBuffContext) -> Option
         return None;
     }
     let state = storage(sk)?;
-    if state.done != 0 {
+    if state.done & (1 << DIRECTION) != 0 {
         if is_bare_header(ctx) {
             let packet = parse(ctx)?;
             if packet.length == 0 && packet.flags() & (FIN | RST) != 0 {
@@ -168,14 +168,15 @@ fn segment<const DIRECTION: u8, const TASK: bool>(ctx: &SkBuffContext) -> Option
         flags |= LISTENER;
     } else {
         if is_done(cookie) {
-            state.done = 1;
+            state.done = 1 << EGRESS | 1 << INGRESS;
             return None;
         }
         let slot = usize::from(DIRECTION);
         state.bytes[slot] = state.bytes[slot].saturating_add(packet.length);
         state.segments[slot] += 1;
         if state.bytes[slot] > CAPTURE_BYTES || state.segments[slot] > CAPTURE_SEGMENTS {
-            state.done = 1;
+            // The other direction may still say why: an alert follows a ClientHello that is too long.
+            state.done |= 1 << DIRECTION;
             flags |= LAST;
         }
     }
@@ -306,7 +307,13 @@ fn send<const N: usize, const DIRECTION: u8, const TASK: bool>(
         return;
     };
     let class = entry.as_mut_ptr();
-    let length = packet.length - skip;
+    let rest = packet.length - skip;
+    // What a second record of the same packet tells is not told twice.
+    let length = if skip == 0 && rest > SEGMENT_MAX as u32 {
+        SEGMENT_MAX as u32
+    } else {
+        rest
+    };
     // SAFETY: the reserved memory is this program's until it is submitted, here and below.
     let record = unsafe { &mut (*class).record };
     // SAFETY: no arguments.

@@ -1,0 +1,188 @@
+//! The daemon itself: how it starts, refuses, and ends.
+
+use std::{
+    collections::BTreeSet, fs, net::TcpListener, os::unix::fs::PermissionsExt, path::Path,
+    time::Instant,
+};
+
+use anyhow::{Result, ensure};
+use tls_trace::report::Cause;
+use tls_trace_tests::{
+    Tracer, actor, binary,
+    certificates::Certificates,
+    clients,
+    program::{Finished, Program},
+    scratch, seconds, servers, truth,
+};
+
+#[test]
+fn metrics_port_is_taken() {
+    truth(&[], |_| {
+        let taken = TcpListener::bind("127.0.0.1:0")?;
+        let address = taken.local_addr()?.to_string();
+        let socket = scratch()?.join("port-taken.sock");
+        let finished = refuses(&["--metrics", &address], &socket)?;
+        finished.said(&address)?;
+        ensure!(!socket.exists(), "the socket is left behind");
+        Ok(())
+    });
+}
+
+#[test]
+fn second_daemon_is_refused() {
+    truth(&[], |case| {
+        let socket = case.tracer().socket();
+        refuses(&["--metrics", "127.0.0.1:0"], socket)?.said(&socket.display().to_string())?;
+        ensure!(socket.exists(), "the first daemon's socket is gone");
+        case.tracer().metrics()?;
+        Ok(())
+    });
+}
+
+#[test]
+fn without_permission() {
+    truth(&[], |_| {
+        // Where the build put it others may not look.
+        let copy = scratch()?.join("tls-trace-for-nobody");
+        fs::copy(binary()?, &copy)?;
+        fs::set_permissions(&copy, fs::Permissions::from_mode(0o755))?;
+        let finished = Program::at(&copy)
+            .args("run --metrics off --socket off")
+            .as_nobody()
+            .run()?;
+        one_sentence(&finished)?;
+        finished.said("CAP_BPF")?;
+        Ok(())
+    });
+}
+
+#[test]
+fn socket_left_by_a_killed_daemon_is_taken_over() {
+    truth(&[], |_| {
+        let socket = scratch()?.join("killed.sock");
+        let first = Tracer::start(&socket, &[])?;
+        first.kill()?;
+        ensure!(socket.exists(), "the killed daemon cannot have cleared up");
+        let second = Tracer::start(&socket, &[])?;
+        second.stop()?;
+        ensure!(!socket.exists(), "the socket is left behind");
+        Ok(())
+    });
+}
+
+#[test]
+fn kill_leaves_no_program_attached() {
+    truth(&[], |_| {
+        let tracer = Tracer::start(&scratch()?.join("kill.sock"), &[])?;
+        let programs = programs_of(tracer.pid())?;
+        ensure!(!programs.is_empty(), "it holds no programs");
+        ensure!(loaded()?.is_superset(&programs), "{programs:?}");
+        tracer.kill()?;
+        all_gone(&programs)
+    });
+}
+
+#[test]
+fn sigterm_detaches_and_ends_with_0() {
+    truth(&[], |_| {
+        let tracer = Tracer::start(&scratch()?.join("term.sock"), &[])?;
+        let programs = programs_of(tracer.pid())?;
+        tracer.stop()?;
+        all_gone(&programs)
+    });
+}
+
+/// From the end of a connection to its line in `tail`: less than a second.
+#[test]
+fn tail_shows_a_failure_within_a_second() {
+    truth(&["openssl"], |case| {
+        let tail = Program::at(&binary()?)
+            .args("tail --json --socket")
+            .arg(case.tracer().socket())
+            .args(&format!("--port {}", case.port()))
+            .start()?;
+        // It has begun to read when it shows the first of these.
+        while tail.output().is_empty() {
+            let _ = actor::connect(case.address());
+            let _ = tail.says_within("connect_refused", seconds(1.0));
+        }
+        let certificates = Certificates::shared()?;
+        let _server = servers::openssl(case.port(), &certificates.expired())
+            .start()?
+            .listening(case.port())?;
+        clients::openssl(case.address())
+            .args(&format!(
+                "-verify_return_error -CAfile {}",
+                certificates.ca()
+            ))
+            .run()?
+            .said("expired")?;
+        let ended = Instant::now();
+        tail.until(Cause::CertificateExpired.label())?;
+        let took = ended.elapsed();
+        ensure!(took < seconds(1.0), "took {took:?}");
+        Ok(())
+    });
+}
+
+#[test]
+fn check_says_what_this_machine_allows() {
+    truth(&[], |_| {
+        Program::at(&binary()?)
+            .args("check")
+            .run()?
+            .said("inet_sock_set_state")?;
+        Ok(())
+    });
+}
+
+/// Runs a daemon that has to refuse with one sentence and a code that is not 0.
+fn refuses(arguments: &[&str], socket: &Path) -> Result<Finished> {
+    let mut program = Program::at(&binary()?)
+        .args("run --json --socket")
+        .arg(socket);
+    for argument in arguments {
+        program = program.arg(argument);
+    }
+    let finished = program.run()?;
+    one_sentence(&finished)?;
+    Ok(finished)
+}
+
+fn one_sentence(finished: &Finished) -> Result<()> {
+    ensure!(!finished.status.success(), "it did not refuse");
+    let lines = finished.output.lines().count();
+    ensure!(lines == 1, "{lines} lines: {}", finished.output);
+    Ok(())
+}
+
+/// Ids of the BPF programs that a process holds by file descriptor, directly or by link.
+fn programs_of(pid: u32) -> Result<BTreeSet<u32>> {
+    let mut programs = BTreeSet::new();
+    for entry in fs::read_dir(format!("/proc/{pid}/fdinfo"))? {
+        let info = fs::read_to_string(entry?.path()).unwrap_or_default();
+        for id in info
+            .lines()
+            .filter_map(|line| line.strip_prefix("prog_id:"))
+        {
+            programs.insert(id.trim().parse()?);
+        }
+    }
+    Ok(programs)
+}
+
+/// Ids of all BPF programs of this kernel.
+fn loaded() -> Result<BTreeSet<u32>> {
+    aya::programs::loaded_programs()
+        .map(|program| Ok(program?.id()))
+        .collect()
+}
+
+/// The kernel frees programs a moment after their last user.
+fn all_gone(programs: &BTreeSet<u32>) -> Result<()> {
+    let deadline = Instant::now() + seconds(10.0);
+    while !loaded()?.is_disjoint(programs) {
+        ensure!(Instant::now() < deadline, "programs are still loaded");
+    }
+    Ok(())
+}
