@@ -8,7 +8,7 @@ use super::{
     capability,
     print::{Print, Printer},
     stop_signal,
-    tracer::{Source, Summary, Tracer, skipped},
+    tracer::{Source, Summary, Tracer, skipped, warn_of_missing},
 };
 use crate::{
     probe::HookReport,
@@ -130,6 +130,7 @@ impl Run {
         if self.strict {
             refuse_skipped(tracer.hooks())?;
         }
+        warn_of_missing(tracer.hooks());
 
         let mut metrics = Metrics::new()?;
         metrics.set_hooks(tracer.hooks());

@@ -9,7 +9,7 @@ use super::{
     print::{Print, Printer},
     run::closing,
     stop_signal,
-    tracer::{Source, Tracer},
+    tracer::{Source, Tracer, warn_of_missing},
 };
 use crate::sink::{
     filter::Filter,
@@ -82,6 +82,7 @@ impl Tail {
                 })?;
                 eprintln!("tls-trace: no daemon answers on {here}: tracing without one");
                 let tracer = Tracer::start(&self.source.into())?;
+                warn_of_missing(tracer.hooks());
                 let summary = tracer.run(&mut [&mut printer], stop).await?;
                 printer.finish().await;
                 eprintln!("{}", closing(summary, outputs.lines_dropped.get()));

@@ -130,10 +130,17 @@ impl Tracer {
     ) -> anyhow::Result<Summary> {
         let mut stop = std::pin::pin!(stop);
         let mut batch = Batch::default();
-        self.gather_while_scanning(&mut batch.events).await?;
+        let mut stopped = tokio::select! {
+            biased;
+            () = &mut stop => true,
+            scanned = self.gather_while_scanning(&mut batch.events) => {
+                scanned?;
+                false
+            }
+        };
         let mut ticked = Instant::now();
         let mut told: Option<Instant> = None;
-        loop {
+        while !stopped {
             self.take(&mut batch, sinks);
             if ticked.elapsed() >= TICK {
                 ticked = Instant::now();
@@ -146,7 +153,7 @@ impl Tracer {
             }
             tokio::select! {
                 biased;
-                () = &mut stop => break,
+                () = &mut stop => stopped = true,
                 read = self.live.next(&mut batch.events) => read.context(UNREADABLE)?,
             }
         }
@@ -269,6 +276,17 @@ const UNREADABLE: &str = "cannot read events from the kernel";
 struct Batch {
     events: Vec<Event>,
     outputs: Vec<Output>,
+}
+
+/// Says on standard error which needed hooks are missing, once for each reason.
+pub fn warn_of_missing(hooks: &[HookReport]) {
+    let needed: Vec<_> = skipped(hooks).filter(|(hook, _)| hook.required).collect();
+    for missing in needed.chunk_by(|(_, one), (_, other)| one == other) {
+        let names: Vec<_> = missing.iter().map(|(hook, _)| hook.name).collect();
+        if let Some((_, reason)) = missing.first() {
+            eprintln!("tls-trace: tracing without {}: {reason}", names.join(", "));
+        }
+    }
 }
 
 /// Hooks that could not be attached.
