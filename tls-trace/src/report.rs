@@ -366,6 +366,9 @@ pub struct Evidence {
     pub at_ms: f64,
     /// The fact, in one short sentence; already escaped.
     pub fact: String,
+    /// The fact that shows most plainly why it ended; at most one of a report.
+    #[serde(default)]
+    pub decisive: bool,
 }
 
 /// Everything known of one end of one connection.

@@ -60,7 +60,7 @@ pub(super) fn report(
             initiator: judgement.initiator,
             cause: judgement.cause,
             confidence: judgement.confidence,
-            evidence: evidence::collect(case, judgement.outcome),
+            evidence: evidence::collect(case, judgement),
         },
         notices: notices::collect(case, judgement, slow),
         early_data: tls.and_then(Handshake::early_data),

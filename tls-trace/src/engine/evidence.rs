@@ -6,7 +6,7 @@ use super::{
     handshake::Handshake,
     moment::{Moment, ms_between},
     transport::{Ending, LocalClose},
-    verdict::{self, Case},
+    verdict::{self, Case, Judgement},
 };
 use crate::{
     event::{Direction, ResetReason, TcpState, Timestamp},
@@ -17,10 +17,23 @@ use crate::{
 /// Characters shown of text that a stranger chose.
 const TEXT: usize = 64;
 
-/// Writes down the facts of a case, oldest first.
-pub(super) fn collect(case: &Case, outcome: Outcome) -> Vec<Evidence> {
+/// What a fact is worth to a reader who sees only one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Weight {
+    /// How far it came.
+    Progress,
+    /// How it ended.
+    Ending,
+    /// Why it ended.
+    Proof,
+}
+
+/// Writes down the facts of a case, oldest first, and marks the first of the weightiest.
+pub(super) fn collect(case: &Case, judgement: Judgement) -> Vec<Evidence> {
+    let outcome = judgement.outcome;
     let mut facts = Facts {
         connection: case.connection,
+        cause: judgement.cause,
         list: Vec::new(),
     };
     facts.opening();
@@ -39,32 +52,55 @@ pub(super) fn collect(case: &Case, outcome: Outcome) -> Vec<Evidence> {
         facts.ending(ending);
         facts.judged_end(case);
     }
-    facts.list.sort_by(|a, b| a.at_ms.total_cmp(&b.at_ms));
-    facts.list
+    let mut list = facts.list;
+    list.sort_by(|(_, a), (_, b)| a.at_ms.total_cmp(&b.at_ms));
+    let heaviest = list.iter().map(|(weight, _)| *weight).max();
+    let mut decisive = list.iter_mut().filter(|(weight, _)| {
+        *weight != Weight::Progress && Some(*weight) == heaviest && judgement.cause != Cause::None
+    });
+    if let Some((_, evidence)) = decisive.next() {
+        evidence.decisive = true;
+    }
+    list.into_iter().map(|(_, evidence)| evidence).collect()
 }
 
 struct Facts<'a> {
     connection: &'a Connection,
-    list: Vec<Evidence>,
+    cause: Cause,
+    list: Vec<(Weight, Evidence)>,
 }
 
 impl Facts<'_> {
-    fn add(&mut self, at: Moment, fact: String) {
+    fn add(&mut self, at: Moment, weight: Weight, fact: String) {
         if at.happened() {
-            self.list.push(Evidence {
-                at_ms: at.ms(),
-                fact,
-            });
+            self.push(at.ms(), weight, fact);
         }
     }
 
-    fn add_at(&mut self, at: Timestamp, fact: String) {
-        let at_ms = ms_between(self.connection.first, at);
-        self.list.push(Evidence { at_ms, fact });
+    fn add_at(&mut self, at: Timestamp, weight: Weight, fact: String) {
+        self.push(ms_between(self.connection.first, at), weight, fact);
     }
 
     fn at_end(&mut self, fact: String) {
-        self.add_at(self.connection.last, fact);
+        self.add_at(self.connection.last, Weight::Proof, fact);
+    }
+
+    fn push(&mut self, at_ms: f64, weight: Weight, fact: String) {
+        let evidence = Evidence {
+            at_ms,
+            fact,
+            decisive: false,
+        };
+        self.list.push((weight, evidence));
+    }
+
+    /// Why it ended when the cause is one of `causes`, else how.
+    fn weight_for(&self, causes: &[Cause]) -> Weight {
+        if causes.contains(&self.cause) {
+            Weight::Proof
+        } else {
+            Weight::Ending
+        }
     }
 
     /// "sent" or "received" where this end is known, else by name.
@@ -94,7 +130,7 @@ impl Facts<'_> {
                 0 => "SYN sent".to_owned(),
                 again => format!("SYN sent, and {again} times again"),
             };
-            self.add(tcp.syn_at, times);
+            self.add(tcp.syn_at, Weight::Progress, times);
         }
     }
 
@@ -111,6 +147,7 @@ impl Facts<'_> {
         let server = self.by(client.reverse());
         self.add(
             tls.retry_at,
+            Weight::Progress,
             format!(
                 "HelloRetryRequest {server} (group {})",
                 names::group(tls.group)
@@ -121,7 +158,7 @@ impl Facts<'_> {
             names::version(tls.version),
             names::cipher_suite(tls.cipher)
         );
-        self.add(tls.server_hello_at, negotiated);
+        self.add(tls.server_hello_at, Weight::Progress, negotiated);
     }
 
     fn client_hello(&mut self, tls: &Handshake, client: Direction) {
@@ -135,7 +172,7 @@ impl Facts<'_> {
             0 => format!("ClientHello begun, not complete, {by}"),
             length => format!("ClientHello ({length} bytes{sni}) {by}"),
         };
-        self.add(tls.started, fact);
+        self.add(tls.started, Weight::Progress, fact);
         let again = self.connection.hello_retransmits();
         if again > 0 {
             let times = if again == 1 {
@@ -143,7 +180,15 @@ impl Facts<'_> {
             } else {
                 format!("{again} times")
             };
-            self.add(tls.started, format!("ClientHello sent again {times}"));
+            let weight = match self.cause {
+                Cause::ClientHelloLost => Weight::Proof,
+                _ => Weight::Progress,
+            };
+            self.add(
+                tls.started,
+                weight,
+                format!("ClientHello sent again {times}"),
+            );
         }
     }
 
@@ -160,10 +205,11 @@ impl Facts<'_> {
             self.who(direction),
             escape(first_line.unwrap_or_default())
         );
-        self.add(tls.plain_at, fact);
+        self.add(tls.plain_at, Weight::Proof, fact);
         if tls.told_to_use_tls && self.connection.client_direction() != Some(direction) {
             self.add(
                 tls.plain_at,
+                Weight::Ending,
                 "the server says that this port wants TLS".to_owned(),
             );
         }
@@ -171,21 +217,25 @@ impl Facts<'_> {
 
     fn ends_of_handshake(&mut self, tls: &Handshake) {
         for seen in &tls.alerts {
-            let level = if seen.level == 2 { "fatal" } else { "warning" };
+            let (level, weight) = if seen.level == 2 {
+                ("fatal", Weight::Proof)
+            } else {
+                ("warning", Weight::Progress)
+            };
             let fact = format!(
                 "{level} alert {} {} from the {}",
                 seen.description,
                 names::alert(seen.description),
                 self.who(seen.direction)
             );
-            self.add(seen.at, fact);
+            self.add(seen.at, weight, fact);
         }
         let flight = if tls.flight.empty_certificate {
             "client's Finished, after a Certificate without certificates"
         } else {
             "client's Finished"
         };
-        self.add(tls.finished_at, flight.to_owned());
+        self.add(tls.finished_at, Weight::Progress, flight.to_owned());
         if let Some(early) = tls.early_alert {
             let who = if early.from_client {
                 "client"
@@ -195,6 +245,7 @@ impl Facts<'_> {
             let length = early.length;
             self.add(
                 early.at,
+                Weight::Proof,
                 format!("encrypted record of {length} bytes from the {who}: an alert's size"),
             );
         }
@@ -203,15 +254,23 @@ impl Facts<'_> {
         } else {
             "both Finished seen"
         };
-        self.add(tls.established_at, proof.to_owned());
+        self.add(tls.established_at, Weight::Progress, proof.to_owned());
     }
 
     fn ending(&mut self, ending: &Ending) {
+        let by_app = self.weight_for(&[Cause::ProcessKilled, Cause::ClosedByApp]);
+        let reset = self.weight_for(&[
+            Cause::ResetByPeer,
+            Cause::ResetInjected,
+            Cause::ResetLinger,
+            Cause::ResetUnreadData,
+        ]);
         if let Some(close) = &ending.local_fin {
-            self.add_at(close.at, format!("FIN sent{}", closer(close)));
+            self.add_at(close.at, by_app, format!("FIN sent{}", closer(close)));
         }
         if let Some(at) = ending.remote_fin {
-            self.add_at(at, "peer sent FIN".to_owned());
+            let weight = self.weight_for(&[Cause::ClosedByPeer]);
+            self.add_at(at, weight, "peer sent FIN".to_owned());
         }
         if let Some(at) = ending.reset_received {
             let before = self.connection.tcp.peer_ttl;
@@ -221,7 +280,7 @@ impl Facts<'_> {
                 }
                 _ => String::new(),
             };
-            self.add_at(at, format!("peer sent RST{ttl}"));
+            self.add_at(at, reset, format!("peer sent RST{ttl}"));
         }
         if let Some((at, reason)) = ending.reset_sent {
             let unread = ending
@@ -236,10 +295,17 @@ impl Facts<'_> {
                 fact = format!("{fact}, {unread} bytes unread");
             }
             fact += &ending.closed.as_ref().map_or(String::new(), closer);
-            self.add_at(at, fact);
+            self.add_at(at, reset.max(by_app), fact);
         }
         if let Some((at, code)) = ending.error {
-            self.add_at(at, format!("socket error {code} {}", error_name(code)));
+            let weight = self.weight_for(&[
+                Cause::ConnectTimeout,
+                Cause::KeepaliveTimeout,
+                Cause::RetransmitTimeout,
+                Cause::Unreachable,
+            ]);
+            let fact = format!("socket error {code} {}", error_name(code));
+            self.add_at(at, weight, fact);
         }
         if let Some(close) = ending
             .closed
@@ -249,6 +315,7 @@ impl Facts<'_> {
             if ending.error.is_none() && ending.reset_received.is_none() {
                 self.add_at(
                     close.at,
+                    Weight::Ending,
                     format!("closed before TCP was open{}", closer(close)),
                 );
             }
@@ -263,6 +330,7 @@ impl Facts<'_> {
         if case.close.cause == Cause::ResetInjected && case.peer.known {
             self.add_at(
                 at,
+                Weight::Ending,
                 "the peer's socket is on this host and sent no RST".to_owned(),
             );
         }
@@ -270,7 +338,14 @@ impl Facts<'_> {
         if tls.is_none_or(|tls| !tls.finished_at.happened()) && self.connection.tcp.open {
             let silence = self.connection.silence_ms(at);
             if silence >= 500.0 {
-                self.add_at(at, format!("nothing new was said for {silence:.0} ms"));
+                let weight = match self.cause {
+                    Cause::ClientSilent | Cause::ServerSilent | Cause::HandshakeStalled => {
+                        Weight::Proof
+                    }
+                    _ => Weight::Progress,
+                };
+                let fact = format!("nothing new was said for {silence:.0} ms");
+                self.add_at(at, weight, fact);
             }
         }
     }

@@ -42,10 +42,17 @@ pub fn failed() -> Report {
                 Evidence {
                     at_ms: 3.25,
                     fact: "ServerHello, TLS 1.2".to_owned(),
+                    decisive: false,
                 },
                 Evidence {
                     at_ms: 12.0,
                     fact: "fatal alert 45 (certificate_expired) from the client".to_owned(),
+                    decisive: true,
+                },
+                Evidence {
+                    at_ms: 12.5,
+                    fact: "FIN sent by curl (pid 4121)".to_owned(),
+                    decisive: false,
                 },
             ],
         },

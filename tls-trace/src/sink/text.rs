@@ -55,7 +55,7 @@ impl Text {
             let (initiator, phase) = (verdict.initiator, verdict.phase);
             write!(out, "by {initiator} in {phase}, {}", verdict.confidence)?;
         }
-        match verdict.evidence.last() {
+        match verdict.evidence.iter().find(|evidence| evidence.decisive) {
             Some(decisive) if !self.evidence => {
                 // A fact is escaped where it is made; escaping it again would double backslashes.
                 let fact: String = decisive.fact.chars().take(FACT).collect();
@@ -236,6 +236,7 @@ mod tests {
             [
                 "          +3.2 ms  ServerHello, TLS 1.2",
                 "         +12.0 ms  fatal alert 45 (certificate_expired) from the client",
+                "         +12.5 ms  FIN sent by curl (pid 4121)",
                 "    negotiated: TLS 1.2",
                 "    ALPN: offered h2 http/1.1, selected -",
                 "    notices: alpn_not_negotiated",
@@ -259,7 +260,7 @@ mod tests {
         };
         let line = text.line(&report);
         assert!(!line.contains("[2J\r") && !line.contains('\u{202e}') && !line.contains('\r'));
-        assert_eq!(line.lines().count(), 7, "{line:?}");
+        assert_eq!(line.lines().count(), 8, "{line:?}");
         assert_eq!(line.matches("\\u{1b}[2J").count(), 5, "{line:?}");
     }
 

@@ -2,5 +2,6 @@
 
 mod bytes;
 mod closes;
+mod decisive;
 mod handshakes;
 mod story;
