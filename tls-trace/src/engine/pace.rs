@@ -71,7 +71,8 @@ pub(super) fn is_payload_done(connection: &Connection, tls: &Handshake) -> bool 
     let seen = tls.tls[0] || tls.tls[1] || tls.any_plaintext() || tls.lost;
     let begun_before = !connection.tcp.opening_seen && !tls.started.happened() && seen;
     let used = tls.established_at.happened() && tls.from_server.answered;
-    used || in_the_clear || begun_before
+    let given_up = tls.lost && connection.conversation.is_none();
+    used || in_the_clear || begun_before || given_up
 }
 
 /// The beginning of an answer that may go on to say that this port wants TLS.

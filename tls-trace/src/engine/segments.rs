@@ -30,13 +30,23 @@ impl Connection {
         if !self.tcp.kernel {
             self.flags(at, segment, names);
         }
-        if segment.length > 0 && !self.told.closed {
-            if self.conversation.is_none() && !self.told.payload_done {
-                self.begin_conversation();
+        if !self.told.closed {
+            self.payload(at, segment, observations);
+        }
+    }
+
+    fn payload(&mut self, at: Timestamp, segment: &Segment, observations: &mut Vec<Observation>) {
+        let lost = self.tls.as_ref().is_some_and(|tls| tls.lost);
+        if segment.length > 0 && self.conversation.is_none() {
+            if self.told.payload_done || lost {
+                // Nobody reads it any more.
+                self.tcp.stream_mut(segment.direction).capped = true;
+                return;
             }
-            if let Some(conversation) = &mut self.conversation {
-                conversation.segment(at, segment, observations);
-            }
+            self.begin_conversation();
+        }
+        if let Some(conversation) = &mut self.conversation {
+            conversation.segment(at, segment, observations);
         }
     }
 

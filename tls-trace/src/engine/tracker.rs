@@ -173,7 +173,15 @@ impl Tracker {
         }
     }
 
+    /// Makes two sockets the ends of one connection, if their sequence numbers agree: a proxy that
+    /// passes a ClientHello on has two connections with the same random.
     fn pair(&mut self, a: ConnectionId, b: ConnectionId) {
+        let (Some(one), Some(two)) = (self.connections.peek(&a), self.connections.peek(&b)) else {
+            return;
+        };
+        if !one.tcp.mirrors(&two.tcp) {
+            return;
+        }
         for (one, other) in [(a, b), (b, a)] {
             if let Some(connection) = self.connections.peek_mut(&one) {
                 connection.peer.get_or_insert(other);

@@ -61,6 +61,12 @@ impl Default for Transport {
 }
 
 impl Transport {
+    /// Whether the sequence numbers of both directions are those of the other end.
+    pub(super) fn mirrors(&self, other: &Self) -> bool {
+        let agree = |a: &Stream, b: &Stream| a.base.zip(b.base).is_none_or(|(a, b)| a == b);
+        agree(&self.egress, &other.ingress) && agree(&self.ingress, &other.egress)
+    }
+
     pub(super) fn stream(&self, direction: Direction) -> &Stream {
         match direction {
             Direction::Egress => &self.egress,

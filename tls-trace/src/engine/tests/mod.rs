@@ -1,5 +1,6 @@
 //! The judge, told by hand-made events.
 
+mod any_events;
 mod bytes;
 mod closes;
 mod decisive;
