@@ -36,7 +36,7 @@ const SCAN: (Duration, usize) = (Duration::from_secs(5), 200_000);
 #[derive(Clone, Debug, clap::Args)]
 pub struct Source {
     /// Root of cgroup v2; found in /proc/mounts unless given
-    #[arg(long, value_name = "PATH")]
+    #[arg(long, value_name = "PATH", value_parser = cgroup::parse_root)]
     cgroup: Option<PathBuf>,
 
     /// Show what the eBPF programs log

@@ -76,6 +76,20 @@ pub fn of_process(root: &Path, pid: u32) -> Option<(u64, String)> {
     Some((id, path.to_owned()))
 }
 
+/// A path that a user gives as the root of cgroup v2.
+///
+/// # Errors
+/// It is not a directory of cgroup v2.
+pub fn parse_root(path: &str) -> Result<PathBuf, String> {
+    let path = PathBuf::from(path);
+    // Every directory of cgroup v2 has this file.
+    if path.join("cgroup.controllers").exists() {
+        Ok(path)
+    } else {
+        Err("it is not a directory of cgroup v2".to_owned())
+    }
+}
+
 /// Where cgroup v2 is mounted.
 #[must_use]
 pub fn mount() -> Option<PathBuf> {

@@ -60,12 +60,12 @@ pub enum HttpError {
     )]
     Taken(SocketAddr),
     /// Some other reason.
-    #[error("cannot serve metrics on {address}: {source}")]
+    #[error("cannot serve metrics on {address}: {error}")]
     Bind {
         /// The address.
         address: SocketAddr,
         /// Why.
-        source: io::Error,
+        error: io::Error,
     },
 }
 
@@ -86,9 +86,9 @@ impl Server {
         tls: Option<rustls::ServerConfig>,
     ) -> Result<Self, HttpError> {
         let listener = TcpListener::bind(address).await;
-        let listener = listener.map_err(|source| match source.kind() {
+        let listener = listener.map_err(|error| match error.kind() {
             io::ErrorKind::AddrInUse => HttpError::Taken(address),
-            _ => HttpError::Bind { address, source },
+            _ => HttpError::Bind { address, error },
         })?;
         Ok(Self {
             listener,

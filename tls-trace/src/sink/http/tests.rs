@@ -243,7 +243,11 @@ async fn mutual_tls_serves_those_it_knows() {
 fn unusable_files_are_one_sentence() {
     let authority = Authority::new();
     let good = authority.issue("good");
-    let sentence = |files: &TlsFiles| server_config(files).unwrap_err().to_string();
+    // As main prints it: with its causes.
+    let sentence = |files: &TlsFiles| {
+        let error = server_config(files).unwrap_err();
+        format!("{:#}", anyhow::Error::from(error))
+    };
 
     let mut missing = good.clone();
     missing.key = authority.file("nowhere.key");

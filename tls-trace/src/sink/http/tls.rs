@@ -27,24 +27,24 @@ pub struct TlsFiles {
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
     /// A file cannot be read or is not PEM.
-    #[error("cannot read {} from {}: {}", .what, .path.display(), reason(.source))]
+    #[error("cannot read {} from {}: {}", .what, .path.display(), reason(.error))]
     File {
         /// What was looked for.
         what: &'static str,
         /// Where.
         path: PathBuf,
         /// Why not.
-        source: pem::Error,
+        error: pem::Error,
     },
     /// The certificate or key does not serve.
-    #[error("cannot use the certificate {} with the key {}: {source}", .certificate.display(), .key.display())]
+    #[error("cannot use the certificate {} with the key {}: {error}", .certificate.display(), .key.display())]
     Pair {
         /// The certificate's file.
         certificate: PathBuf,
         /// The key's file.
         key: PathBuf,
         /// Why not.
-        source: rustls::Error,
+        error: rustls::Error,
     },
     /// A client authority does not serve.
     #[error("cannot use the client authorities of {}: {reason}", .path.display())]
@@ -63,15 +63,15 @@ pub enum TlsError {
 pub fn server_config(files: &TlsFiles) -> Result<ServerConfig, TlsError> {
     let provider = Arc::new(ring::default_provider());
     let chain = certificates("a certificate", &files.certificate)?;
-    let key = PrivateKeyDer::from_pem_file(&files.key).map_err(|source| TlsError::File {
+    let key = PrivateKeyDer::from_pem_file(&files.key).map_err(|error| TlsError::File {
         what: "a private key",
         path: files.key.clone(),
-        source,
+        error,
     })?;
-    let pair = |source| TlsError::Pair {
+    let pair = |error| TlsError::Pair {
         certificate: files.certificate.clone(),
         key: files.key.clone(),
-        source,
+        error,
     };
     let builder = ServerConfig::builder_with_provider(provider.clone())
         .with_safe_default_protocol_versions()
@@ -105,16 +105,16 @@ fn client_verifier(
 }
 
 fn certificates(what: &'static str, path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
-    let error = |source| TlsError::File {
+    let file = |error| TlsError::File {
         what,
         path: path.to_owned(),
-        source,
+        error,
     };
     let certificates = CertificateDer::pem_file_iter(path)
         .and_then(Iterator::collect::<Result<Vec<_>, _>>)
-        .map_err(error)?;
+        .map_err(file)?;
     if certificates.is_empty() {
-        return Err(error(pem::Error::NoItemsFound));
+        return Err(file(pem::Error::NoItemsFound));
     }
     Ok(certificates)
 }

@@ -224,8 +224,11 @@ impl Sink for Metrics {
         self.connections
             .add([role, outcome, cause, verdict.initiator.label()], 1);
         self.count_close(report);
-        self.client_hello_retransmits
-            .add([role], report.tcp.client_hello_retransmits.into());
+        let retransmits = report.tcp.client_hello_retransmits;
+        if retransmits > 0 {
+            self.client_hello_retransmits
+                .add([role], retransmits.into());
+        }
         for notice in &report.notices {
             self.notices.add([role, notice.label()], 1);
         }

@@ -28,7 +28,9 @@ fn handshake() -> Handshake {
 /// Metrics in which every family has a series.
 fn filled() -> Metrics {
     let mut metrics = Metrics::new().unwrap();
-    metrics.report(&sample::failed());
+    let mut report = sample::failed();
+    report.tcp.client_hello_retransmits = 2;
+    metrics.report(&report);
     metrics.handshake(&handshake());
     metrics.events(&[Event {
         time: Timestamp(0),
@@ -66,6 +68,7 @@ fn a_failure_is_counted_by_its_verdict() {
         r#"tls_trace_tcp_closes_total{closed_by="client",initiator="client_app",kind="fin",reason="none"} 1"#,
         r#"tls_trace_handshake_phase_duration_seconds_sum{phase="server_hello",role="client"} 0.003"#,
         r#"tls_trace_handshake_duration_seconds_count{outcome="failed",role="client"} 1"#,
+        r#"tls_trace_client_hello_retransmits_total{role="client"} 2"#,
         r#"tls_trace_alpn_offered_total{protocol="h2",role="client"} 1"#,
         r#"tls_trace_notices_total{notice="alpn_not_negotiated",role="client"} 1"#,
         r#"tls_trace_events_total{kind="reset_received"} 1"#,

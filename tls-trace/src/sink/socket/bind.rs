@@ -29,12 +29,12 @@ pub enum BindError {
     #[error("{} is there and is not a socket: remove it, or choose another path with --socket", .0.display())]
     NotASocket(PathBuf),
     /// Some other reason.
-    #[error("cannot listen on {}: {source}; choose another path with --socket, or --socket off", .path.display())]
+    #[error("cannot listen on {}: {error}; choose another path with --socket, or --socket off", .path.display())]
     Io {
         /// The path.
         path: PathBuf,
         /// Why.
-        source: io::Error,
+        error: io::Error,
     },
 }
 
@@ -49,9 +49,9 @@ pub struct Bound {
 impl Bound {
     /// Takes `path`, with mode 0660.
     pub fn new(path: &Path) -> Result<(Self, UnixListener), BindError> {
-        let io = |source| BindError::Io {
+        let io = |error| BindError::Io {
             path: path.to_owned(),
-            source,
+            error,
         };
         let lock = OpenOptions::new()
             .create(true)
@@ -157,7 +157,9 @@ mod tests {
         assert!(matches!(Bound::new(&path), Err(BindError::NotASocket(_))));
         assert_eq!(fs::read(&path).unwrap(), b"precious");
         let nowhere = folder.path().join("no/such/folder/s");
-        let error = Bound::new(&nowhere).unwrap_err().to_string();
-        assert!(error.contains("No such file or directory"), "{error}");
+        let error = Bound::new(&nowhere).unwrap_err();
+        // As main prints it: with its causes.
+        let sentence = format!("{:#}", anyhow::Error::from(error));
+        assert_eq!(sentence.matches("No such file or directory").count(), 1);
     }
 }

@@ -40,7 +40,7 @@ pub enum ClientError {
     },
     /// What came is not what a daemon says.
     #[error("it does not speak as tls-trace does: {0}")]
-    NotADaemon(#[source] serde_json::Error),
+    NotADaemon(serde_json::Error),
     /// The daemon ended without a word.
     #[error("it ended without a word: it was killed")]
     Died,

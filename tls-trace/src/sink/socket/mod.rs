@@ -61,9 +61,9 @@ impl Server {
     /// A live daemon or something else has it, or it cannot be created.
     pub fn bind(path: &Path) -> Result<Self, BindError> {
         let (bound, listener) = Bound::new(path)?;
-        let listener = UnixListener::from_std(listener).map_err(|source| BindError::Io {
+        let listener = UnixListener::from_std(listener).map_err(|error| BindError::Io {
             path: path.to_owned(),
-            source,
+            error,
         })?;
         Ok(Self { bound, listener })
     }
