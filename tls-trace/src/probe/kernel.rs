@@ -37,7 +37,7 @@ pub struct Kernel {
     pub cgroup: Result<PathBuf, String>,
     /// kprobes can be created, or why not.
     kprobes: Availability,
-    /// Text of /proc/kallsyms' function names, where readable.
+    /// Text of /proc/kallsyms, some 10 MB, where kprobes need it and it is readable.
     functions: Option<String>,
 }
 
@@ -45,6 +45,7 @@ impl Kernel {
     /// Looks at the running kernel. `cgroup` overrides the cgroup v2 mount point.
     #[must_use]
     pub fn probe(cgroup: Option<&Path>) -> Self {
+        let kprobes = kprobes();
         Self {
             release: fs::read_to_string("/proc/sys/kernel/osrelease")
                 .map(|release| release.trim().to_owned())
@@ -54,8 +55,10 @@ impl Kernel {
                 Some(path) => check_cgroup(path),
                 None => find_cgroup(&fs::read_to_string("/proc/self/mounts").unwrap_or_default()),
             },
-            kprobes: kprobes(),
-            functions: fs::read_to_string("/proc/kallsyms").ok(),
+            functions: (kprobes == Availability::Yes)
+                .then(|| fs::read_to_string("/proc/kallsyms").ok())
+                .flatten(),
+            kprobes,
         }
     }
 

@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// Default size of the largest ring buffer in bytes.
-const RING_BUFFER: u32 = 8 << 20;
+const RING_BUFFER: u32 = 4 << 20;
 
 /// Records taken from one ring buffer in one turn, so that nothing else on the runtime starves.
 const BATCH: usize = 4096;
@@ -39,7 +39,7 @@ pub struct Options {
     pub cgroup: Option<PathBuf>,
     /// Show what the eBPF programs log (aya-log) through `tracing`.
     pub bpf_log: bool,
-    /// Bytes of the largest ring buffer, rounded up to a power of two; 8 MiB when absent.
+    /// Bytes of the largest ring buffer, rounded up to a power of two; 4 MiB when absent.
     pub ring_buffer: Option<u32>,
 }
 
@@ -159,6 +159,8 @@ impl Live {
             .as_ref()
             .map(ResetReasons::of)
             .unwrap_or_default();
+        drop(kernel);
+        give_back_memory();
         Ok(Self {
             attached,
             rings,
@@ -307,6 +309,15 @@ impl Live {
         tokio::time::timeout(self.poll, filling)
             .await
             .unwrap_or(Ok(()))
+    }
+}
+
+/// Reading BTF takes some 20 MB for a moment, which the allocator would keep for good.
+fn give_back_memory() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: no arguments that could be wrong; frees only what is not in use.
+    unsafe {
+        libc::malloc_trim(0);
     }
 }
 
