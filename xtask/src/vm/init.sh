@@ -13,6 +13,7 @@ mount -t devpts devpts /dev/pts
 ln -sf /proc/self/fd /dev/fd
 mount -t tracefs tracefs /sys/kernel/tracing
 mount -t debugfs debugfs /sys/kernel/debug
+mount -t securityfs securityfs /sys/kernel/security
 mount -t bpf bpf /sys/fs/bpf
 mount -t cgroup2 cgroup2 /sys/fs/cgroup
 chmod 1777 /tmp

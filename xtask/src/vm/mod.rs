@@ -129,7 +129,8 @@ fn add_base(tree: &mut Tree, kernel: &Kernel, folder: &Path) -> Result<()> {
 
 /// Staged once for each kernel.
 fn modules(kernel: &Kernel, busybox: &Path, folder: &Path) -> Result<PathBuf> {
-    let stage = folder.join(format!("modules-{}", kernel.version));
+    let generation = module::generation();
+    let stage = folder.join(format!("modules-{}-{generation:x}", kernel.version));
     let staged = stage.join("lib/modules").join(&kernel.version);
     if staged.is_dir() {
         return Ok(staged);

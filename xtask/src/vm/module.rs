@@ -3,6 +3,7 @@
 use std::{
     collections::BTreeMap,
     fs,
+    hash::{DefaultHasher, Hash as _, Hasher as _},
     path::{Path, PathBuf},
     process::Command,
 };
@@ -15,21 +16,7 @@ use crate::process;
 /// What the tests need beyond what Debian builds in; loaded on demand.
 const NAMES: &[&str] = &[
     "inet_diag",
-    "nf_log_syslog",
-    "nf_reject_ipv4",
-    "nf_reject_ipv6",
     "nf_tables",
-    "nfnetlink",
-    "nft_chain_nat",
-    "nft_compat",
-    "nft_ct",
-    "nft_limit",
-    "nft_log",
-    "nft_numgen",
-    "nft_quota",
-    "nft_reject_inet",
-    "nft_reject_ipv4",
-    "nft_reject_ipv6",
     "sch_fq_codel",
     "sch_htb",
     "sch_netem",
@@ -40,6 +27,16 @@ const NAMES: &[&str] = &[
     "veth",
 ];
 
+/// Each expression of nftables is a module of its own.
+const PREFIX: &str = "nft_";
+
+/// Changes when the list of modules does.
+pub fn generation() -> u64 {
+    let mut hasher = DefaultHasher::new();
+    (NAMES, PREFIX).hash(&mut hasher);
+    hasher.finish()
+}
+
 /// Uncompressed modules and the indexes that modprobe reads, below `stage`.
 ///
 /// # Errors
@@ -49,7 +46,9 @@ pub fn stage(kernel: &Kernel, busybox: &Path, stage: &Path) -> Result<PathBuf> {
     list(&kernel.modules.join("kernel"), &mut available)?;
     let folder = stage.join("lib/modules").join(&kernel.version);
     fs::create_dir_all(&folder)?;
-    let mut wanted: Vec<String> = NAMES.iter().map(|&name| name.to_owned()).collect();
+    let expressions = available.keys().filter(|name| name.starts_with(PREFIX));
+    let names = NAMES.iter().map(|&name| name.to_owned());
+    let mut wanted: Vec<String> = names.chain(expressions.cloned()).collect();
     while let Some(name) = wanted.pop() {
         let file = folder.join(format!("{name}.ko"));
         // What is not there is built in, or this kernel has no such thing.
