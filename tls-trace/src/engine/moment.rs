@@ -57,9 +57,13 @@ impl Default for Moment {
     }
 }
 
-/// Milliseconds from `earlier` to `later`.
+/// Milliseconds from `earlier` to `later`, to the microsecond.
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "exact up to 2^53 microseconds, which is 285 years"
+)]
 pub(super) fn ms_between(earlier: Timestamp, later: Timestamp) -> f64 {
-    later.since(earlier).as_secs_f64() * 1e3
+    later.since(earlier).as_micros() as f64 / 1e3
 }
 
 /// An address without the fields of [`SocketAddr`] that no source fills.
