@@ -3,6 +3,7 @@
 mode=sync|nonblocking|asyncio|bio   how the handshake is driven
 end=talk|leave|close|hold           exchange a line and close_notify | close_notify at once | close at once |
                                     exchange a line, say "held", exchange another when told to
+    |rude                           exchange a line, wait, send close_notify, leave the answer unread
 ca, cert, name, min, max, ciphers, alpn, count; keepalive=1; timeout=MILLISECONDS (TCP_USER_TIMEOUT);
 reuse=1 (resume the session before)
 """
@@ -13,6 +14,7 @@ import select
 import socket
 import ssl
 import sys
+import time
 
 host, port = sys.argv[1], int(sys.argv[2])
 options = dict(argument.split("=", 1) for argument in sys.argv[3:])
@@ -81,7 +83,7 @@ def sync(context):
     try:
         run(tls.do_handshake)
         ok = account(tls)
-        if end in ("talk", "hold"):
+        if end in ("talk", "hold", "rude"):
             run(lambda: tls.send(b"abc\n"))
             assert run(lambda: tls.recv(100)) == b"cba\n"
         if end == "hold":
@@ -90,7 +92,14 @@ def sync(context):
                 sys.stdin.readline()
                 tls.send(b"abc\n")
             assert tls.recv(100) == b"cba\n"
-        if end == "leave":
+        if end == "rude":
+            # Idle for a while: nobody watches the payload any more.
+            time.sleep(0.5)
+            tls.setblocking(False)
+            with contextlib.suppress(ssl.SSLWantReadError):
+                tls.unwrap()
+            select.select([tls], [], [])
+        elif end == "leave":
             with contextlib.suppress(OSError):
                 run(tls.unwrap)
         elif end != "close":

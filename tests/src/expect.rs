@@ -20,6 +20,7 @@ pub struct Expected {
     cause: Cause,
     confidence: Confidence,
     notices: Vec<Notice>,
+    possible_notices: Vec<Notice>,
     more: Vec<More>,
 }
 
@@ -59,6 +60,7 @@ impl Expected {
             cause: Cause::None,
             confidence: Confidence::Certain,
             notices: Vec::new(),
+            possible_notices: Vec::new(),
             more: Vec::new(),
         }
     }
@@ -132,6 +134,15 @@ impl Expected {
         }
     }
 
+    /// And perhaps with these: what came after the payload was no longer looked at is not known.
+    #[must_use]
+    pub fn perhaps(self, notices: impl IntoIterator<Item = Notice>) -> Self {
+        Self {
+            possible_notices: notices.into_iter().collect(),
+            ..self
+        }
+    }
+
     /// Of the connection from this client.
     #[must_use]
     pub fn from(self, client: SocketAddr) -> Self {
@@ -156,6 +167,7 @@ impl Expected {
         let mut wanted = self.notices.clone();
         let mut notices = report.notices.clone();
         wanted.sort_unstable();
+        notices.retain(|notice| !self.possible_notices.contains(notice));
         notices.sort_unstable();
         let mut fields = vec![
             Field::of("role", self.role, report.role),

@@ -1,7 +1,7 @@
 //! Connections that were fine until something broke them.
 
 use anyhow::Result;
-use tls_trace::report::{Cause, Initiator, Notice};
+use tls_trace::report::{Cause, Initiator};
 use tls_trace_tests::{
     Case, certificates::Certificates, client, clients, fault, netns::Pair, program::Running,
     server, servers, truth,
@@ -13,12 +13,9 @@ fn client_is_killed() {
         let (server_end, client_end) = held(case, None, "", "")?;
         client_end.kill()?;
         server_end.until("error")?;
-        // What the server sees of it is a FIN without close_notify, as many clients send.
         case.expect([
             client().broken(Initiator::ClientApp, Cause::ProcessKilled),
-            server()
-                .established(Initiator::ClientApp)
-                .notices([Notice::NoCloseNotify]),
+            server().broken(Initiator::ClientApp, Cause::ClosedByPeer),
         ])
     });
 }
@@ -30,9 +27,7 @@ fn server_is_killed() {
         server_end.kill()?;
         drop(client_end);
         case.expect([
-            client()
-                .established(Initiator::ServerApp)
-                .notices([Notice::NoCloseNotify]),
+            client().broken(Initiator::ServerApp, Cause::ClosedByPeer),
             server().broken(Initiator::ServerApp, Cause::ProcessKilled),
         ])
     });

@@ -99,17 +99,19 @@ fn client_hello_is_lost_for_good() {
         rules.hit(2)?;
         drop(rules);
         drop(server_end);
-        // Of the server's end nothing says that it should have spoken TLS.
-        case.expect([client()
-            .failed(
-                Phase::ClientHello,
-                Initiator::ClientKernel,
-                Cause::ClientHelloLost,
-            )
-            .notices([Notice::ClientHelloRetransmitted])
-            .and("ClientHello retransmits counted", |report| {
-                report.tcp.client_hello_retransmits >= 1
-            })])
+        case.expect([
+            client()
+                .failed(
+                    Phase::ClientHello,
+                    Initiator::ClientKernel,
+                    Cause::ClientHelloLost,
+                )
+                .notices([Notice::ClientHelloRetransmitted])
+                .and("ClientHello retransmits counted", |report| {
+                    report.tcp.client_hello_retransmits >= 1
+                }),
+            server().failed(Phase::Connected, Initiator::ServerApp, Cause::ClientSilent),
+        ])
     });
 }
 

@@ -318,8 +318,10 @@ fn firewall_injects_a_reset() {
         assert_eq!(error.kind(), ErrorKind::ConnectionReset);
         drop(rules);
         drop(server_end);
-        // Of the server's end nothing says that it should have spoken TLS.
-        case.expect([client().failed(Phase::ClientHello, Initiator::Network, Cause::ResetInjected)])
+        case.expect([
+            client().failed(Phase::ClientHello, Initiator::Network, Cause::ResetInjected),
+            server().failed(Phase::Connected, Initiator::ServerApp, Cause::ClientSilent),
+        ])
     });
 }
 

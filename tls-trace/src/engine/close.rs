@@ -51,6 +51,8 @@ pub(super) struct PeerEnd {
     pub(super) by_kernel: bool,
     /// It sent a ClientHello.
     pub(super) hello: bool,
+    /// Bytes its process had not read when it closed.
+    pub(super) unread: u32,
 }
 
 impl PeerEnd {
@@ -81,10 +83,18 @@ pub(super) fn as_peer(tcp: &Transport, ending: Option<&Ending>, hello: bool) -> 
         reset_sent: ending.reset_sent.map(|(at, _)| at),
         closed: close.map(|close| close.at),
         killed: close.is_some_and(|close| close.signal.is_some()),
+        unread: unread(ending),
         by_kernel: ending
             .error
             .is_some_and(|(_, code)| matches!(code, errno::ETIMEDOUT | errno::ECONNABORTED)),
     }
+}
+
+/// Bytes this end's process had not read when its socket was closed.
+pub(super) fn unread(ending: &Ending) -> u32 {
+    let fin_received = ending.remote_fin.is_some();
+    let closed = ending.closed.as_ref();
+    closed.map_or(0, |close| close.unread(fin_received))
 }
 
 const OPEN: Close = Close {
@@ -328,7 +338,7 @@ fn local_reset_cause(
     let linger = closed
         .and_then(|close| close.counters)
         .is_some_and(|counters| counters.linger_zero);
-    let unread = closed.map_or(0, |close| close.unread(ending.remote_fin.is_some()));
+    let unread = unread(ending);
     let queued = tcp.opened_by == Some(End::Remote) && !tcp.accepted;
     let reason = ending.reset_sent.and_then(|(_, reason)| reason);
     match reason {

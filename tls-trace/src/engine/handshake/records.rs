@@ -11,6 +11,9 @@ const APPLICATION_DATA: u8 = 23;
 /// Finished.
 const FLIGHT_RECORDS: u8 = 4;
 
+/// What JSSE (Java) adds to every record (RFC 8446 §5.4).
+const JSSE_PADDING: u16 = 16;
+
 /// What one side sent behind encryption.
 #[derive(Clone, Copy, Debug, Default)]
 #[expect(
@@ -61,7 +64,9 @@ impl Handshake {
         let tls13 = self.is_tls13();
         let is_client = self.is_client(direction);
         let is_alert = if tls13 {
-            record.content_type == APPLICATION_DATA && record.length == self.alert_length()
+            let alert = record.length == self.alert_length();
+            record.content_type == APPLICATION_DATA
+                && (alert || self.is_padded_alert(is_client, record.length))
         } else {
             record.content_type == ALERT
         };
@@ -73,14 +78,25 @@ impl Handshake {
                 length: record.length,
             });
         }
+        let padded_alert = self.alert_length() + JSSE_PADDING;
         let side = self.side_mut(direction);
         side.records = side.records.saturating_add(1);
-        side.alert_last = is_alert;
+        side.alert_last = is_alert || (tls13 && record.length == padded_alert);
         match (tls13, is_client) {
             (true, true) => self.client_record(record.length, is_alert, now),
             (true, false) => self.server_record(record.length, is_alert, now),
             (false, _) => self.legacy_record(direction, record.content_type, now),
         }
+    }
+
+    /// From a client that has not sent its Finished: shorter than that is an alert, padded, or a
+    /// Certificate without certificates.
+    fn is_padded_alert(&self, is_client: bool, length: u16) -> bool {
+        is_client
+            && self.flight.records == 0
+            && !self.early_data_possible()
+            && length < self.finished_length()
+            && !padded(length, self.empty_certificate_length())
     }
 
     /// Two bytes of early data have the size of an alert, too.
@@ -114,15 +130,15 @@ impl Handshake {
         }
         if self.flight.records == 0 {
             let empty = self.empty_certificate_length();
-            self.flight.bare = length == finished;
+            self.flight.bare = padded(length, finished);
             // Alone, or with the Finished in the same record.
             self.flight.empty_certificate =
-                length == empty || length == empty + finished - self.overhead();
+                padded(length, empty) || length == empty + finished - self.overhead();
             self.finished_at.set_once(now);
             self.from_client.finished = true;
         }
         self.flight.records += 1;
-        self.flight.complete = length == finished || self.flight.records == FLIGHT_RECORDS;
+        self.flight.complete = padded(length, finished) || self.flight.records == FLIGHT_RECORDS;
     }
 
     /// TLS 1.3, from the server: what follows the client's Finished proves that it was taken.
@@ -189,4 +205,9 @@ impl Handshake {
         // TLS_AES_256_GCM_SHA384; the others use a hash of 32 bytes.
         4 + if self.cipher == 0x1302 { 48 } else { 32 } + self.overhead()
     }
+}
+
+/// Whether a record has this length, padded or not.
+fn padded(length: u16, plain: u16) -> bool {
+    length == plain || length == plain + JSSE_PADDING
 }

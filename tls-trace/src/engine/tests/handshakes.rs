@@ -192,13 +192,16 @@ fn a_fatal_alert_is_reported_without_waiting_for_the_socket() {
     assert_eq!(story.reports().len(), 1);
 }
 
-#[test]
-fn encrypted_alert_of_the_client() {
+/// Java pads its alerts.
+#[rstest]
+#[case::plain(ALERT)]
+#[case::padded(ALERT + 16)]
+fn encrypted_alert_of_the_client(#[case] length: usize) {
     let mut story = Story::server();
     story
         .gets(hello())
         .sends(flight_13())
-        .gets([change_cipher_spec(), data(ALERT)].concat());
+        .gets([change_cipher_spec(), data(length)].concat());
     story.gets_fin().closes().ends();
     let expected = failed(
         Phase::EncryptedHandshake,
@@ -206,6 +209,20 @@ fn encrypted_alert_of_the_client() {
         Cause::EncryptedAlert,
     );
     assert_eq!(verdict(story.report()), likely(expected));
+}
+
+/// OpenSSL complains of a client that left.
+#[test]
+fn an_alert_after_the_end_is_not_its_cause() {
+    let mut story = Story::server();
+    story.gets(hello()).sends(flight_13());
+    story.gets_fin().sends(data(ALERT)).closes().ends();
+    let expected = failed(
+        Phase::EncryptedHandshake,
+        Initiator::ClientApp,
+        Cause::ClosedByPeer,
+    );
+    assert_eq!(verdict(story.report()), expected);
 }
 
 #[test]

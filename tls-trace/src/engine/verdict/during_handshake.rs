@@ -5,7 +5,7 @@ use crate::{
     engine::{
         alert,
         close::Layer,
-        handshake::{EarlyAlert, Handshake, Party, other, sender},
+        handshake::{Handshake, Party, other, sender},
     },
     event::End,
     report::{Cause, CloseKind, Confidence, Initiator, Outcome},
@@ -30,12 +30,7 @@ pub(super) fn judge(case: &Case, tls: &Handshake) -> Judgement {
     if let Some((initiator, why)) = answered_in_the_clear(case, tls) {
         return failed(initiator, why, Confidence::Certain);
     }
-    if let Some(early) = tls.early_alert.filter(|early| is_last(tls, *early)) {
-        let by = if early.from_client {
-            client
-        } else {
-            other(client)
-        };
+    if let Some(by) = alerted(case, tls) {
         return failed(app(by), Cause::EncryptedAlert, Confidence::Likely);
     }
     if let Some(direction) = tls.canceled() {
@@ -78,13 +73,20 @@ fn answered_in_the_clear(case: &Case, tls: &Handshake) -> Option<(Initiator, Cau
     }
 }
 
-/// An encrypted alert that its sender followed up with nothing else.
-fn is_last(tls: &Handshake, early: EarlyAlert) -> bool {
-    if early.from_client {
-        tls.from_client.alert_last
+/// Who sent an encrypted alert and nothing else after it, while the other one had not left yet: a
+/// server complains of a client's sudden end, too.
+fn alerted(case: &Case, tls: &Handshake) -> Option<End> {
+    let early = tls.early_alert?;
+    let client = case.client();
+    let (by, is_last) = if early.from_client {
+        (client, tls.from_client.alert_last)
     } else {
-        tls.from_server.alert_last
-    }
+        (other(client), tls.from_server.alert_last)
+    };
+    let at = early.at.timestamp(case.connection.first);
+    let close = &case.close;
+    let too_late = close.by == Some(other(by)) && close.at.is_some_and(|closed| closed < at);
+    (is_last && !too_late).then_some(by)
 }
 
 /// Silence as a cause: who ended it had nothing to say, the other one had. What acted by itself (a

@@ -70,7 +70,8 @@ pub(super) fn not_tls(case: &Case, tls: &Handshake) -> Option<Judgement> {
         .client_direction()
         .filter(|_| connection.tcp.opening_seen)?;
     let server = sender(direction.reverse());
-    let Some(plaintext) = tls.plaintext(direction) else {
+    let plaintext = tls.plaintext(direction);
+    let Some(plaintext) = plaintext.filter(|plaintext| !like_a_record(&plaintext.sample)) else {
         return by_alert(case, tls);
     };
     let server_spoke_tls = tls.tls[direction.reverse() as usize];
@@ -98,6 +99,12 @@ pub(super) fn not_tls(case: &Case, tls: &Handshake) -> Option<Judgement> {
         },
         confidence,
     })
+}
+
+/// Begins as a TLS record does (RFC 8446 §5.1), though it is none: what is wrong with it the server's
+/// alert says best.
+fn like_a_record(bytes: &[u8]) -> bool {
+    matches!(bytes, [20..=23, 3, ..])
 }
 
 /// Open before the trace began, or its beginning was lost: reported only where TLS is likely.
