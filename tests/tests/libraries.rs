@@ -26,7 +26,7 @@ fn python() {
 fn python_leaves_close_notify_unread() {
     for version in ["1.2", "1.3"] {
         talks(&["python3"], "ok", |server, ca| {
-            let options = format!("ca={ca} end=rude max={version}");
+            let options = format!("ca={ca} mode=bio rude=1 max={version}");
             Ok(clients::python(server, &options))
         });
     }
