@@ -36,4 +36,4 @@ mod tracer;
 pub use case::{Case, truth};
 pub use environment::{scratch, seconds, skip_without_root};
 pub use expect::{Expected, both, client, server};
-pub use tracer::{Tracer, binary};
+pub use tracer::{Tracer, binary, scrape};

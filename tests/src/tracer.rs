@@ -165,16 +165,7 @@ impl Tracer {
         let address = self.ready["metrics"]
             .as_str()
             .context("the first line names no metrics address")?;
-        let mut stream = TcpStream::connect(address)?;
-        stream.set_read_timeout(Some(seconds(5.0)))?;
-        write!(
-            stream,
-            "GET /metrics HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n"
-        )?;
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer)?;
-        ensure!(answer.starts_with("HTTP/1.1 200"), "{answer}");
-        Ok(answer)
+        scrape(address)
     }
 
     /// Now, in the stream of reports.
@@ -261,6 +252,23 @@ impl Seen {
             state = self.wait_for_change(state, left);
         }
     }
+}
+
+/// Metrics as Prometheus reads them, from that address.
+///
+/// # Errors
+/// Nobody serves them there.
+pub fn scrape(address: &str) -> Result<String> {
+    let mut stream = TcpStream::connect(address)?;
+    stream.set_read_timeout(Some(seconds(5.0)))?;
+    write!(
+        stream,
+        "GET /metrics HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n"
+    )?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    ensure!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    Ok(answer)
 }
 
 /// Where the daemon is: `TLS_TRACE_BIN`, else beside the test binary, built afresh under cargo.

@@ -1,5 +1,6 @@
 //! Set-up, build, run and test of tls-trace.
 
+mod bench;
 mod ebpf;
 mod process;
 mod setup;
@@ -33,6 +34,8 @@ enum Task {
     Vm(vm::Arguments),
     /// Set up, and check all that has to hold.
     Test(test::Arguments),
+    /// Set up, build, and measure what tls-trace costs and what it can take.
+    Bench(bench::Arguments),
     /// Set up, build, and run the daemon.
     Run {
         /// Arguments of `tls-trace run`.
@@ -70,6 +73,7 @@ fn run(task: Task) -> Result<ExitCode> {
         }
         Task::Vm(arguments) => arguments.run(&root),
         Task::Test(arguments) => arguments.run(&root),
+        Task::Bench(arguments) => arguments.run(&root),
         Task::Run { arguments } => {
             setup::toolchain(&root)?;
             let mut build = process::cargo(&root);
