@@ -146,7 +146,7 @@ impl Handshake {
         if self.flight.records == 0 {
             // EncryptedExtensions come first and may have any size.
             self.from_server.finished |=
-                self.from_server.records > 1 && length == self.finished_length();
+                self.from_server.records > 1 && padded(length, self.finished_length());
             return;
         }
         if is_alert {

@@ -212,11 +212,13 @@ fn encrypted_alert_of_the_client(#[case] length: usize) {
 }
 
 /// OpenSSL complains of a client that left.
-#[test]
-fn an_alert_after_the_end_is_not_its_cause() {
+#[rstest]
+#[case::encrypted(data(ALERT))]
+#[case::in_the_clear(alert(2, 50))]
+fn an_alert_after_the_end_is_not_its_cause(#[case] alert: Vec<u8>) {
     let mut story = Story::server();
     story.gets(hello()).sends(flight_13());
-    story.gets_fin().sends(data(ALERT)).closes().ends();
+    story.gets_fin().sends(alert).closes().ends();
     let expected = failed(
         Phase::EncryptedHandshake,
         Initiator::ClientApp,

@@ -2,6 +2,7 @@
 
 mod any_events;
 mod bytes;
+mod captures;
 mod closes;
 mod decisive;
 mod handshakes;

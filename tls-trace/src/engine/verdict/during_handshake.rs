@@ -83,10 +83,7 @@ fn alerted(case: &Case, tls: &Handshake) -> Option<End> {
     } else {
         (other(client), tls.from_server.alert_last)
     };
-    let at = early.at.timestamp(case.connection.first);
-    let close = &case.close;
-    let too_late = close.by == Some(other(by)) && close.at.is_some_and(|closed| closed < at);
-    (is_last && !too_late).then_some(by)
+    (is_last && !case.left_before(other(by), early.at)).then_some(by)
 }
 
 /// Silence as a cause: who ended it had nothing to say, the other one had. What acted by itself (a

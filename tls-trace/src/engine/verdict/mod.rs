@@ -7,9 +7,11 @@ mod never_opened;
 mod no_hello;
 
 use super::{
+    alert,
     close::{Close, Layer, PeerEnd},
     connection::Connection,
-    handshake::Handshake,
+    handshake::{Handshake, other, sender},
+    moment::Moment,
 };
 use crate::{
     event::End,
@@ -114,6 +116,12 @@ impl Case<'_> {
         }
     }
 
+    /// Whether this end had ended TCP already.
+    fn left_before(&self, end: End, at: Moment) -> bool {
+        let at = at.timestamp(self.connection.first);
+        self.close.by == Some(end) && self.close.at.is_some_and(|closed| closed < at)
+    }
+
     /// The peer's process was killed, which from here looks like an orderly end.
     fn peer_killed(&self) -> bool {
         self.peer.killed && self.close.by == Some(End::Remote)
@@ -136,14 +144,16 @@ impl Case<'_> {
     }
 }
 
-/// A fatal alert in the clear: its sender says why.
+/// A fatal alert in the clear: its sender says why. One that answers the other's leaving (OpenSSL's
+/// servers send decode_error then) comes too late to be the cause.
 fn by_alert(case: &Case, tls: &Handshake) -> Option<Judgement> {
     let seen = tls.fatal_alert()?;
-    Some(Judgement {
+    let by = sender(seen.direction);
+    (!case.left_before(other(by), seen.at)).then(|| Judgement {
         outcome: Outcome::Failed,
         phase: tls.phase(),
-        initiator: case.initiator(super::handshake::sender(seen.direction), Layer::App),
-        cause: super::alert::cause(seen.description),
+        initiator: case.initiator(by, Layer::App),
+        cause: alert::cause(seen.description),
         confidence: Confidence::Certain,
     })
 }
