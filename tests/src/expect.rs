@@ -170,16 +170,16 @@ impl Expected {
         notices.retain(|notice| !self.possible_notices.contains(notice));
         notices.sort_unstable();
         let mut fields = vec![
-            Field::of("role", self.role, report.role),
-            Field::of("outcome", self.outcome, verdict.outcome),
-            Field::of("phase", self.phase, verdict.phase),
+            Field::of("role", &self.role, &report.role),
+            Field::of("outcome", &self.outcome, &verdict.outcome),
+            Field::of("phase", &self.phase, &verdict.phase),
             self.initiator_field(verdict.initiator),
-            Field::of("cause", self.cause, verdict.cause),
-            Field::of("confidence", self.confidence, verdict.confidence),
-            Field::of("notices", Labels(&wanted), Labels(&notices)),
+            Field::of("cause", &self.cause, &verdict.cause),
+            Field::of("confidence", &self.confidence, &verdict.confidence),
+            Field::of("notices", &Labels(&wanted), &Labels(&notices)),
         ];
         if let Some(client) = self.client {
-            fields.push(Field::of("client", client, client_of(report)));
+            fields.push(Field::of("client", &client, &client_of(report)));
         }
         fields.extend(self.more.iter().map(|more| Field {
             name: more.what,
@@ -191,7 +191,7 @@ impl Expected {
 
     fn initiator_field(&self, found: Initiator) -> Field {
         if let Some(wanted) = self.initiator {
-            return Field::of("initiator", wanted, found);
+            return Field::of("initiator", &wanted, &found);
         }
         Field {
             name: "initiator",
@@ -242,7 +242,7 @@ struct Field {
 }
 
 impl Field {
-    fn of(name: &'static str, wanted: impl ToString, found: impl ToString) -> Self {
+    fn of(name: &'static str, wanted: &impl ToString, found: &impl ToString) -> Self {
         let (wanted, found) = (wanted.to_string(), found.to_string());
         Self {
             name,

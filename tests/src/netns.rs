@@ -45,7 +45,7 @@ impl Netns {
     /// # Errors
     /// One of them failed.
     pub fn ip(&self, commands: &str) -> Result<()> {
-        batch(&mut ip_command().args(["-n", &self.name]), commands)
+        batch(ip_command().args(["-n", &self.name]), commands)
     }
 
     /// Runs a program inside and waits for it.

@@ -90,7 +90,7 @@ fn gnutls() {
         client.say("abc\n")?;
         client.until("cba")?;
         client.finish()?.success()?;
-        case.expect(both(|end| end.ended_by_either()))
+        case.expect(both(tls_trace_tests::Expected::ended_by_either))
     });
 }
 
@@ -105,7 +105,7 @@ fn gnutls_server() {
         client.say("abc\n")?;
         client.until("abc")?;
         client.finish()?.success()?;
-        case.expect(both(|end| end.ended_by_either()))
+        case.expect(both(tls_trace_tests::Expected::ended_by_either))
     });
 }
 

@@ -66,7 +66,7 @@ fn plain_http_to_openssl() {
         Program::new("curl")
             .args(&format!("-sS --noproxy * http://{}/", case.address()))
             .run()?;
-        let good = both(|end| end.ended_by_either());
+        let good = both(tls_trace_tests::Expected::ended_by_either);
         let bad = both(|end| {
             end.failed(
                 Phase::Connected,
@@ -189,7 +189,7 @@ fn client_hello_byte_by_byte() {
 /// A message of 64 KiB in four records.
 #[test]
 fn huge_client_hello() {
-    let message = actor::handshake(1, &[3; 65_000]);
+    let message = actor::handshake(1, &vec![3; 65_000]);
     let records: Vec<u8> = message
         .chunks(16_384)
         .flat_map(|chunk| actor::record(22, chunk.to_vec()))

@@ -286,7 +286,7 @@ fn between_network_namespaces() {
             let program = clients::openssl(address).within(&pair.client);
             clients::openssl_talk(program)?.success()?;
         }
-        let good = || both(|end| end.ended_by_either());
+        let good = || both(tls_trace_tests::Expected::ended_by_either);
         case.expect(good().into_iter().chain(good()))
     });
 }
