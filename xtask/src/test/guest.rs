@@ -20,6 +20,9 @@ use crate::{
     vm::{Guest, Release, Tree},
 };
 
+/// What guests run in.
+pub const QEMU: &str = "qemu-system-x86_64";
+
 /// Programs that the suite starts. Java is missing: it is large, and slow when emulated.
 const PROGRAMS: &[&str] = &[
     "curl",
@@ -56,8 +59,8 @@ const RUN_ALL: &str =
 
 /// Runs the suite's test programs one after the other in one guest.
 pub fn suite(root: &Path, release: Release) -> Result<Outcome> {
-    if process::find("qemu-system-x86_64").is_none() {
-        return Ok(Outcome::Skipped("no qemu-system-x86_64".to_owned()));
+    if process::find(QEMU).is_none() {
+        return Ok(Outcome::Skipped(format!("no {QEMU}")));
     }
     let mut tree = installed()?;
     let mut environment = vec![("TLS_TRACE_TEST_SLOW".to_owned(), SLOWNESS.to_owned())];

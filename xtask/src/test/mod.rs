@@ -1,6 +1,7 @@
 //! `cargo xtask test`: everything that has to hold, quick things first.
 
 mod count;
+mod degraded;
 mod guest;
 mod licences;
 mod lint;
@@ -60,6 +61,11 @@ const STEPS: &[Step] = &[
     step("unit", "unit tests", suite::unit),
     step("release", "the release binary and its size", suite::release),
     step("machine", "truth suite on this machine", suite::machine),
+    step(
+        "vm-degraded",
+        "what is said where a kernel allows less",
+        degraded::check,
+    ),
     step("vm-6.1", "truth suite on Debian's kernel 6.1", |root| {
         guest::suite(root, Release::V6_1)
     }),

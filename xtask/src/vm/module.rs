@@ -16,6 +16,7 @@ use crate::process;
 /// What the tests need beyond what Debian builds in; loaded on demand.
 const NAMES: &[&str] = &[
     "inet_diag",
+    "nf_log_syslog",
     "nf_tables",
     "sch_fq_codel",
     "sch_htb",
