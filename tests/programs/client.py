@@ -5,7 +5,7 @@ end=talk|leave|close|hold           exchange a line and close_notify | close_not
                                     exchange a line, say "held", exchange another when told to
 rude=1                              mode=bio: wait, send close_notify, leave the answer unread
 ca, cert, name, min, max, ciphers, alpn, count; keepalive=1; timeout=MILLISECONDS (TCP_USER_TIMEOUT);
-reuse=1 (resume the session before)
+reuse=1 (resume the session before), parallel=1 (all at once), patience=SECONDS
 """
 
 import asyncio
@@ -14,6 +14,7 @@ import select
 import socket
 import ssl
 import sys
+import threading
 import time
 
 host, port = sys.argv[1], int(sys.argv[2])
@@ -64,13 +65,15 @@ def drive(step, sock):
 
 
 def sync(context):
-    sock = socket.create_connection((host, port))
+    patience = float(options["patience"]) if "patience" in options else None
+    sock = socket.create_connection((host, port), timeout=patience)
     if "keepalive" in options:
         keep_alive(sock)
     if "timeout" in options:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(options["timeout"]))
     blocking = mode == "sync"
-    sock.setblocking(blocking)
+    if not blocking:
+        sock.setblocking(False)
     run = (lambda step: step()) if blocking else (lambda step: drive(step, sock))
     tls = context.wrap_socket(
         sock,
@@ -165,5 +168,11 @@ def one(context):
 
 session = {}
 context = make_context()
-for _ in range(int(options.get("count", "1"))):
-    one(context)
+count = int(options.get("count", "1"))
+if "parallel" in options:
+    threads = [threading.Thread(target=one, args=(context,)) for _ in range(count)]
+    for thread in threads:
+        thread.start()
+else:
+    for _ in range(count):
+        one(context)

@@ -71,6 +71,15 @@ impl Netns {
         })
     }
 
+    /// Delays and loses what is sent from here over the cable; `settings` in netem's words.
+    ///
+    /// # Errors
+    /// The kernel has no netem.
+    pub fn netem(&self, settings: &str) -> Result<()> {
+        let tc = Program::new("tc").args("qdisc replace dev wire root netem");
+        self.run(tc.args(settings)).map(drop)
+    }
+
     /// Sets a `net.…` sysctl inside.
     ///
     /// # Errors
@@ -104,9 +113,9 @@ impl Drop for Netns {
 /// A client's and a server's namespace and the cable between them, MTU 1500.
 #[derive(Debug)]
 pub struct Pair {
-    /// Where the client runs: 10.77.0.1 and fd77::1.
+    /// Where the client runs: 10.77.0.1 and `fd77::1`.
     pub client: Netns,
-    /// Where the server runs: 10.77.0.2 and fd77::2.
+    /// Where the server runs: 10.77.0.2 and `fd77::2`.
     pub server: Netns,
 }
 

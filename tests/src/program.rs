@@ -111,6 +111,14 @@ impl Program {
     pub fn run(self) -> Result<Finished> {
         self.start()?.finish()
     }
+
+    /// As [`Self::run`], for programs that take long.
+    ///
+    /// # Errors
+    /// It cannot be started or did not end in time.
+    pub fn run_for(self, longest: Duration) -> Result<Finished> {
+        self.start()?.finish_within(longest)
+    }
 }
 
 /// Lets the kernel send `signal` to the child when the thread that starts it ends, however.
@@ -244,10 +252,14 @@ impl Running {
     ///
     /// # Errors
     /// The deadline passed.
-    pub fn finish(mut self) -> Result<Finished> {
+    pub fn finish(self) -> Result<Finished> {
+        self.finish_within(seconds(60.0))
+    }
+
+    fn finish_within(mut self, longest: Duration) -> Result<Finished> {
         self.end_input();
-        let deadline = Instant::now() + seconds(60.0);
-        self.output.wait(seconds(60.0), State::closed);
+        let deadline = Instant::now() + longest;
+        self.output.wait(longest, State::closed);
         loop {
             if let Some(status) = self.child.try_wait()? {
                 return Ok(Finished {

@@ -21,7 +21,7 @@ fn python() {
     }
 }
 
-/// The kernel resets because the server's close_notify is unread. Nobody misses it.
+/// The kernel resets because the server's `close_notify` is unread. Nobody misses it.
 #[test]
 fn python_leaves_close_notify_unread() {
     for version in ["1.2", "1.3"] {
@@ -90,7 +90,7 @@ fn gnutls() {
         client.say("abc\n")?;
         client.until("cba")?;
         client.finish()?.success()?;
-        case.expect(both(tls_trace_tests::Expected::ended_by_either))
+        case.expect(both(Expected::ended_by_either))
     });
 }
 
@@ -105,7 +105,7 @@ fn gnutls_server() {
         client.say("abc\n")?;
         client.until("abc")?;
         client.finish()?.success()?;
-        case.expect(both(tls_trace_tests::Expected::ended_by_either))
+        case.expect(both(Expected::ended_by_either))
     });
 }
 

@@ -5,7 +5,7 @@ use std::io::Write;
 use anyhow::Result;
 use tls_trace::report::{Cause, Initiator, Phase};
 use tls_trace_tests::{
-    Case, actor, both,
+    Case, Expected, actor, both,
     certificates::Certificates,
     client, clients,
     program::{Program, Running},
@@ -66,7 +66,7 @@ fn plain_http_to_openssl() {
         Program::new("curl")
             .args(&format!("-sS --noproxy * http://{}/", case.address()))
             .run()?;
-        let good = both(tls_trace_tests::Expected::ended_by_either);
+        let good = both(Expected::ended_by_either);
         let bad = both(|end| {
             end.failed(
                 Phase::Connected,

@@ -49,7 +49,7 @@ fn client_connects_and_stays_silent() {
         drop(client_end);
         let silent =
             |end: Expected| end.failed(Phase::Connected, Initiator::ServerApp, Cause::ClientSilent);
-        let good = both(tls_trace_tests::Expected::ended_by_either);
+        let good = both(Expected::ended_by_either);
         case.expect(good.into_iter().chain(both(silent)))
     });
 }

@@ -5,7 +5,8 @@ use std::net::{IpAddr, Ipv6Addr};
 use anyhow::Result;
 use tls_trace::report::{Cause, Initiator, Notice, Phase};
 use tls_trace_tests::{
-    Case, both, certificates::Certificates, clients, netns::Pair, program::Finished, servers, truth,
+    Case, Expected, both, certificates::Certificates, clients, netns::Pair, program::Finished,
+    servers, truth,
 };
 
 #[test]
@@ -286,7 +287,7 @@ fn between_network_namespaces() {
             let program = clients::openssl(address).within(&pair.client);
             clients::openssl_talk(program)?.success()?;
         }
-        let good = || both(tls_trace_tests::Expected::ended_by_either);
+        let good = || both(Expected::ended_by_either);
         case.expect(good().into_iter().chain(good()))
     });
 }
