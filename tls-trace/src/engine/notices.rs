@@ -56,21 +56,13 @@ fn payload_complete(case: &Case) -> bool {
     !lost && !tcp.egress.capped && !tcp.ingress.capped && !verdict::capture_gap(case.connection)
 }
 
-/// The end that closed first did so by FIN, and its last record was not an alert.
+/// It ended by FIN, and nobody had sent an alert before.
 fn no_close_notify(case: &Case, tls: &Handshake) -> bool {
-    let close = &case.close;
-    let (Some(by), Some(client)) = (close.by, case.connection.client()) else {
-        return false;
-    };
-    let side = if by == client {
-        &tls.from_client
-    } else {
-        &tls.from_server
-    };
-    close.fin_first
-        && close.layer == Layer::App
-        && side.records > 0
-        && !side.alert_last
+    let encrypted = tls.from_client.records > 0 && tls.from_server.records > 0;
+    case.close.fin_first
+        && case.close.layer == Layer::App
+        && encrypted
+        && tls.first_goodbye().is_none()
         && payload_complete(case)
 }
 

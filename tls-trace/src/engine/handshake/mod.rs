@@ -265,6 +265,14 @@ impl Handshake {
         }
     }
 
+    /// Who said goodbye first, behind encryption.
+    pub(super) fn first_goodbye(&self) -> Option<(Party, Moment)> {
+        let client = (Party::Client, self.from_client.goodbye);
+        let server = (Party::Server, self.from_server.goodbye);
+        let said = [client, server].into_iter().filter(|(_, at)| at.happened());
+        said.min_by_key(|(_, at)| *at)
+    }
+
     /// The first alert that ends a handshake: fatal, or in TLS 1.3 any but two (RFC 8446 §6).
     pub(super) fn fatal_alert(&self) -> Option<SeenAlert> {
         self.alerts.iter().copied().find(|seen| {

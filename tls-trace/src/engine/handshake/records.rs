@@ -28,8 +28,9 @@ pub(in crate::engine) struct Side {
     /// Records of application data after the handshake, saturating. From a TLS 1.3 server session
     /// tickets look the same and are counted.
     pub(in crate::engine) application_data: u8,
-    /// The last encrypted record was an alert, or of an alert's size.
-    pub(in crate::engine) alert_last: bool,
+    /// When the last encrypted record came, if it was an alert or of an alert's size: a `close_notify`
+    /// as far as can be seen.
+    pub(in crate::engine) goodbye: Moment,
     /// Application data that came after the client's: an answer.
     pub(in crate::engine) answered: bool,
 }
@@ -81,7 +82,11 @@ impl Handshake {
         let padded_alert = self.alert_length() + JSSE_PADDING;
         let side = self.side_mut(direction);
         side.records = side.records.saturating_add(1);
-        side.alert_last = is_alert || (tls13 && record.length == padded_alert);
+        if is_alert || (tls13 && record.length == padded_alert) {
+            side.goodbye.set_once(now);
+        } else {
+            side.goodbye = Moment::NEVER;
+        }
         match (tls13, is_client) {
             (true, true) => self.client_record(record.length, is_alert, now),
             (true, false) => self.server_record(record.length, is_alert, now),

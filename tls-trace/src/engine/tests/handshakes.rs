@@ -790,3 +790,18 @@ fn open_before_the_trace_began_and_not_tls() {
     story.sends(b"EHLO x\r\n").closes().gets_fin().ends();
     assert!(story.reports().is_empty());
 }
+
+/// Servers close once they have said `close_notify`; a client that has read it may be faster.
+#[test]
+fn the_first_to_say_goodbye_ended_it() {
+    let mut story = client_13();
+    story
+        .gets(data(250))
+        .sends(data(90))
+        .gets(data(400))
+        .gets(data(ALERT));
+    story.closes().gets_fin().ends();
+    let report = story.report();
+    assert_eq!(verdict(report), established(Initiator::ServerApp));
+    assert_eq!(report.notices, []);
+}

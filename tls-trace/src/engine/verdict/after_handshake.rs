@@ -4,11 +4,11 @@ use super::{Case, Judgement, by_alert};
 use crate::{
     engine::{
         close::{self, Layer},
-        handshake::{Handshake, other},
+        handshake::{Handshake, Party, other},
         moment::ms_between,
     },
     event::End,
-    report::{Cause, CloseKind, Confidence, Outcome, Phase},
+    report::{Cause, CloseKind, Confidence, Initiator, Outcome, Phase},
 };
 
 /// A client that leaves this soon after the handshake, in milliseconds, left because of the handshake.
@@ -47,7 +47,8 @@ pub(super) fn judge(case: &Case, tls: &Handshake) -> Judgement {
             Phase::Established => Confidence::Certain,
             _ => Confidence::Likely,
         };
-        return judgement(Outcome::Established, case.closer(), Cause::None, confidence);
+        let initiator = first_to_leave(case, tls);
+        return judgement(Outcome::Established, initiator, Cause::None, confidence);
     }
     judgement(
         Outcome::Broken,
@@ -101,12 +102,30 @@ fn unconfirmed(case: &Case, tls: &Handshake, server: End) -> bool {
     silent && (by_server || cut)
 }
 
+/// Who said `close_notify` first has ended it, whoever was faster to close TCP then.
+fn first_to_leave(case: &Case, tls: &Handshake) -> Initiator {
+    match tls.first_goodbye() {
+        Some((party, at)) if case.close.by.is_some() => {
+            let end = match party {
+                Party::Client => case.client(),
+                Party::Server => other(case.client()),
+            };
+            if case.left_before(other(end), at) {
+                case.closer()
+            } else {
+                case.initiator(end, Layer::App)
+            }
+        }
+        _ => case.closer(),
+    }
+}
+
 fn ended_gracefully(case: &Case, tls: &Handshake) -> bool {
     let close = &case.close;
     if close.cause == Cause::ProcessKilled || case.peer_killed() {
         return false;
     }
-    let said_goodbye = tls.from_client.alert_last || tls.from_server.alert_last;
+    let said_goodbye = tls.first_goodbye().is_some();
     let left_unused = close.by == Some(case.client()) && tls.is_unused();
     let reset = close.kind == CloseKind::Reset && close.layer == Layer::App;
     close.fin_first || (reset && (said_goodbye || left_unused || goodbye_unread(case)))

@@ -79,9 +79,9 @@ fn alerted(case: &Case, tls: &Handshake) -> Option<End> {
     let early = tls.early_alert?;
     let client = case.client();
     let (by, is_last) = if early.from_client {
-        (client, tls.from_client.alert_last)
+        (client, tls.from_client.goodbye.happened())
     } else {
-        (other(client), tls.from_server.alert_last)
+        (other(client), tls.from_server.goodbye.happened())
     };
     (is_last && !case.left_before(other(by), early.at)).then_some(by)
 }
