@@ -1,11 +1,12 @@
 //! The daemon itself: how it starts, refuses, and ends.
 
 use std::{
-    collections::BTreeSet, fs, net::TcpListener, os::unix::fs::PermissionsExt, path::Path,
+    collections::BTreeSet, fs, io, net::TcpListener, os::unix::fs::PermissionsExt, path::Path,
     time::Instant,
 };
 
 use anyhow::{Result, ensure};
+use aya::programs::ProgramError;
 use tls_trace::report::Cause;
 use tls_trace_tests::{
     Tracer, actor, binary,
@@ -174,8 +175,17 @@ fn programs_of(pid: u32) -> Result<BTreeSet<u32>> {
 /// Ids of all BPF programs of this kernel.
 fn loaded() -> Result<BTreeSet<u32>> {
     aya::programs::loaded_programs()
+        .filter(|program| !program.as_ref().is_err_and(went_away))
         .map(|program| Ok(program?.id()))
         .collect()
+}
+
+/// Programs of other tests come and go between the kernel's listing of an id and its opening.
+fn went_away(error: &ProgramError) -> bool {
+    match error {
+        ProgramError::SyscallError(error) => error.io_error.kind() == io::ErrorKind::NotFound,
+        _ => false,
+    }
 }
 
 /// The kernel frees programs a moment after their last user.
