@@ -35,7 +35,7 @@ pub fn install(packages: &[&Package]) -> Result<()> {
         println!("installing {package}");
     }
     let _policy = NoServices::declare()?;
-    apt_get(&["update"])?;
+    update()?;
     let mut arguments = vec!["install", "--yes", "--no-install-recommends"];
     arguments.extend(packages.iter().map(|package| package.name));
     apt_get(&arguments)?;
@@ -45,6 +45,14 @@ pub fn install(packages: &[&Package]) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Fetches the lists of packages.
+///
+/// # Errors
+/// apt-get fails, for one without root.
+pub fn update() -> Result<()> {
+    apt_get(&["update"])
 }
 
 fn apt_get(arguments: &[&str]) -> Result<()> {

@@ -1,6 +1,6 @@
 //! Finds or installs what building and testing need. The second time it finds everything.
 
-mod debian;
+pub mod debian;
 pub mod go;
 mod linker;
 mod package;

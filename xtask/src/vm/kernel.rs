@@ -9,7 +9,7 @@ use std::{
 use anyhow::{Context as _, Result, bail};
 use clap::ValueEnum;
 
-use crate::process;
+use crate::{process, setup::debian};
 
 /// Kernels that the tests run on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -88,11 +88,11 @@ fn download(release: Release, unpacked: &Path) -> Result<()> {
         fs::remove_dir_all(&scratch)?;
     }
     fs::create_dir_all(&scratch)?;
-    let package = newest(release)?;
-    let mut download = Command::new("apt-get");
-    // The unprivileged user that apt downloads as by default may not write here.
-    download.args(["download", "--quiet", "-oAPT::Sandbox::User=root", &package]);
-    process::run_quietly(download.current_dir(&scratch))?;
+    // The list of packages may be missing, or older than the archive.
+    fetch(release, &scratch).or_else(|_| {
+        debian::update()?;
+        fetch(release, &scratch)
+    })?;
     for entry in fs::read_dir(&scratch)? {
         let deb = entry?.path();
         process::run_quietly(Command::new("dpkg").arg("-x").arg(&deb).arg(&scratch))?;
@@ -100,6 +100,15 @@ fn download(release: Release, unpacked: &Path) -> Result<()> {
     }
     fs::rename(&scratch, unpacked)?;
     Ok(())
+}
+
+/// Puts the package into `folder`.
+fn fetch(release: Release, folder: &Path) -> Result<()> {
+    let package = newest(release)?;
+    let mut download = Command::new("apt-get");
+    // The unprivileged user that apt downloads as by default may not write here.
+    download.args(["download", "--quiet", "-oAPT::Sandbox::User=root", &package]);
+    process::run_quietly(download.current_dir(folder))
 }
 
 fn newest(release: Release) -> Result<String> {
