@@ -1,12 +1,14 @@
 """A TLS server that sends lines back reversed. Arguments: PORT CERTIFICATE [NAME=VALUE...].
 
-ca (demands a client certificate), min, max, alpn, ciphers, bind, keepalive=1, patience=SECONDS
+ca (demands a client certificate), min, max, alpn, ciphers, bind, keepalive=1, patience=SECONDS,
+late=SECONDS (before the handshake)
 """
 
 import socket
 import ssl
 import sys
 import threading
+import time
 
 port, certificate = int(sys.argv[1]), sys.argv[2]
 options = dict(argument.split("=", 1) for argument in sys.argv[3:])
@@ -34,6 +36,7 @@ def serve(sock):
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         for option in (socket.TCP_KEEPIDLE, socket.TCP_KEEPINTVL, socket.TCP_KEEPCNT):
             sock.setsockopt(socket.IPPROTO_TCP, option, 1)
+    time.sleep(float(options.get("late", "0")))
     tls = context.wrap_socket(
         sock, server_side=True, do_handshake_on_connect=False, suppress_ragged_eofs=False
     )

@@ -35,5 +35,5 @@ mod tracer;
 
 pub use case::{Case, truth};
 pub use environment::{scratch, seconds, skip_without_root};
-pub use expect::{Expected, both, client, server};
+pub use expect::{Expected, both, client, describe, server};
 pub use tracer::{Tracer, binary, scrape};

@@ -145,6 +145,22 @@ fn client_hello_is_lost_for_a_while() {
     });
 }
 
+/// The server's program takes its time.
+#[test]
+fn slow_handshake() {
+    truth(&["python3"], |case| {
+        let certificates = Certificates::shared()?;
+        let _server = servers::python(case.port(), &certificates.good(), "late=1.2")
+            .start()?
+            .listening(case.port())?;
+        let ca = format!("ca={}", certificates.ca());
+        clients::python(case.address(), &ca)
+            .run()?
+            .said("ok TLSv1.3")?;
+        case.expect(both(|end| end.notices([Notice::SlowHandshake])))
+    });
+}
+
 /// Segments with payload to the server are lost.
 fn lose_data(pair: &Pair, port: u16) -> anyhow::Result<Rules<'_>> {
     Rules::input(
