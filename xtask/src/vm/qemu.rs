@@ -70,8 +70,10 @@ impl Machine<'_> {
             // Five-level page tables only slow an emulated machine down.
             ["tcg,thread=multi", "max,la57=off"]
         };
-        let mut qemu = Command::new("qemu-system-x86_64");
-        qemu.args(["-nodefaults", "-no-user-config", "-no-reboot"])
+        // A machine must not outlive this program, however that ends.
+        let mut qemu = Command::new("setpriv");
+        qemu.args(["--pdeathsig", "KILL", "qemu-system-x86_64"])
+            .args(["-nodefaults", "-no-user-config", "-no-reboot"])
             .args(["-display", "none", "-machine", "pc,hpet=off"])
             .args(["-accel", accelerator, "-cpu", cpu])
             .args(["-smp", "2", "-m", "3072"])
