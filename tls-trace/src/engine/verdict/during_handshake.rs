@@ -103,7 +103,9 @@ fn waited_in_vain(case: &Case, tls: &Handshake) -> Option<Cause> {
     if (timeout || (by_choice && by_client)) && hello_lost(case, tls) {
         return Some(Cause::ClientHelloLost);
     }
-    if !by_choice || case.peer_killed() {
+    // A kernel resets because of a timer or an administrator, not because its program lost patience.
+    let by_kernel = close.layer == Layer::Kernel;
+    if !by_choice || by_kernel || case.peer_killed() {
         return None;
     }
     let long = case.connection.silence_ms(close.at?) >= SILENCE_MS;
