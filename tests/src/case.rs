@@ -1,7 +1,8 @@
 //! One case: a port of its own, and what the tracer says about it.
 
 use std::{
-    net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6},
+    os::fd::AsRawFd,
     sync::{
         Arc,
         atomic::{AtomicU16, Ordering},
@@ -10,6 +11,9 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
+use nix::sys::socket::{
+    AddressFamily, SockFlag, SockType, SockaddrIn6, bind, setsockopt, socket, sockopt,
+};
 use tls_trace::report::Report;
 
 use crate::{
@@ -145,9 +149,28 @@ fn free_port() -> Result<u16> {
     for _ in FIRST..LAST {
         let step = NEXT.fetch_add(1, Ordering::Relaxed);
         let port = FIRST + u16::try_from((start + u32::from(step)) % u32::from(LAST - FIRST))?;
-        if TcpListener::bind(("::", port)).is_ok() {
+        if is_free(port) {
             return Ok(port);
         }
     }
     None.context("no free port")
+}
+
+/// Binds without listening: a child that is just being forked keeps the socket for a moment, and it
+/// must neither accept nor be in the way.
+fn is_free(port: u16) -> bool {
+    let try_bind = || {
+        let fd = socket(
+            AddressFamily::Inet6,
+            SockType::Stream,
+            SockFlag::SOCK_CLOEXEC,
+            None,
+        )?;
+        setsockopt(&fd, sockopt::ReuseAddr, &true)?;
+        bind(
+            fd.as_raw_fd(),
+            &SockaddrIn6::from(SocketAddrV6::new(Ipv6Addr::UNSPECIFIED, port, 0, 0)),
+        )
+    };
+    try_bind().is_ok()
 }

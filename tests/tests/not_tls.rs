@@ -116,6 +116,28 @@ fn tls_to_ssh() {
     });
 }
 
+/// The same with a client that takes its time.
+#[test]
+fn late_tls_to_ssh() {
+    truth(&[], |case| {
+        let banner = b"SSH-2.0-OpenSSH_9.2p1 Debian-2\r\n";
+        let listener = actor::listen(case.address())?;
+        let mut client_end = actor::connect(case.address())?;
+        let mut server_end = actor::accept(&listener)?;
+        server_end.write_all(banner)?;
+        actor::read_exactly(&mut client_end, banner.len())?;
+        actor::wait_in_vain(&client_end)?;
+        actor::wait_in_vain(&client_end)?;
+        client_end.write_all(&actor::client_hello(b"localhost"))?;
+        drop(client_end);
+        actor::read_to_end(&mut server_end)?;
+        drop(server_end);
+        case.expect(both(|end| {
+            end.failed(Phase::ClientHello, Initiator::ClientApp, Cause::NotTls)
+        }))
+    });
+}
+
 /// Neither end speaks TLS, all goes well: nothing to report.
 #[test]
 fn plain_http_is_not_reported() {

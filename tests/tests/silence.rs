@@ -5,7 +5,7 @@ use std::io::{ErrorKind, Write};
 use tls_trace::report::{Cause, Initiator, Notice, Phase};
 use tls_trace_tests::{
     Expected, actor, both, certificates::Certificates, client, clients, fault::Rules, netns::Pair,
-    server, servers, truth,
+    seconds, server, servers, truth,
 };
 
 /// The client's patience ends: it closes, nothing has come.
@@ -39,7 +39,8 @@ fn server_accepts_and_stays_silent() {
 fn client_connects_and_stays_silent() {
     truth(&["openssl", "python3"], |case| {
         let certificates = Certificates::shared()?;
-        let _server = servers::python(case.port(), &certificates.good(), "patience=1")
+        let patience = format!("patience={}", seconds(1.0).as_secs_f64());
+        let _server = servers::python(case.port(), &certificates.good(), &patience)
             .start()?
             .listening(case.port())?;
         clients::openssl_talk(clients::openssl(case.address()))?.success()?;

@@ -65,8 +65,10 @@ pub(super) fn counts_from(
 pub(super) fn is_payload_done(connection: &Connection, tls: &Handshake) -> bool {
     let in_the_clear = connection.client_direction().is_some_and(|client| {
         let server = client.reverse();
+        // A server that speaks first does not make the client's words known.
+        let both_spoke = connection.tcp.stream(client).payload;
         let page_to_come = tls.http(client) && is_bad_request(tls, server) && !tls.told_to_use_tls;
-        tls.plaintext(server).is_some() && !page_to_come
+        tls.plaintext(server).is_some() && both_spoke && !page_to_come
     });
     let seen = tls.tls[0] || tls.tls[1] || tls.any_plaintext() || tls.lost;
     let begun_before = !connection.tcp.opening_seen && !tls.started.happened() && seen;

@@ -92,14 +92,15 @@ fn waited_in_vain(case: &Case, tls: &Handshake) -> Option<Cause> {
     let close = &case.close;
     let by_client = close.by == Some(case.client());
     let timeout = close.cause == Cause::RetransmitTimeout;
-    let by_choice = matches!(
-        close.cause,
-        Cause::ClosedByApp
-            | Cause::ClosedByPeer
-            | Cause::ResetByPeer
-            | Cause::ResetLinger
-            | Cause::ResetUnreadData
-    );
+    let by_choice = close.layer == Layer::App
+        && matches!(
+            close.cause,
+            Cause::ClosedByApp
+                | Cause::ClosedByPeer
+                | Cause::ResetByPeer
+                | Cause::ResetLinger
+                | Cause::ResetUnreadData
+        );
     if (timeout || (by_choice && by_client)) && hello_lost(case, tls) {
         return Some(Cause::ClientHelloLost);
     }
