@@ -16,10 +16,6 @@ const JSSE_PADDING: u16 = 16;
 
 /// What one side sent behind encryption.
 #[derive(Clone, Copy, Debug, Default)]
-#[expect(
-    clippy::struct_excessive_bools,
-    reason = "independent facts, each seen or not"
-)]
 pub(in crate::engine) struct Side {
     pub(in crate::engine) change_cipher_spec: bool,
     pub(in crate::engine) finished: bool,
