@@ -1,7 +1,7 @@
 """A TLS server that sends lines back reversed. Arguments: PORT CERTIFICATE [NAME=VALUE...].
 
 ca (demands a client certificate), min, max, alpn, ciphers, bind, keepalive=1, patience=SECONDS,
-late=SECONDS (before the handshake)
+timeout=MILLISECONDS (TCP_USER_TIMEOUT), late=SECONDS (before the handshake)
 """
 
 import socket
@@ -30,6 +30,8 @@ if "ca" in options:
 
 
 def serve(sock):
+    if "timeout" in options:
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(options["timeout"]))
     if "patience" in options:
         sock.settimeout(float(options["patience"]))
     if "keepalive" in options:

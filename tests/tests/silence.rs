@@ -146,6 +146,47 @@ fn client_hello_is_lost_for_a_while() {
     });
 }
 
+/// What the server answers is lost until its kernel gives up, and then the client's program.
+#[test]
+fn server_hello_is_lost_for_good() {
+    truth(&["ip", "nft", "python3"], |case| {
+        let pair = Pair::create()?;
+        let certificates = Certificates::shared()?;
+        let server_end = servers::python(
+            case.port(),
+            &certificates.good(),
+            "bind=10.77.0.2 timeout=1000",
+        )
+        .within(&pair.server)
+        .start()?
+        .listening(case.port())?;
+        let rules = Rules::input(
+            &pair.client,
+            &format!("tcp sport {} tcp flags & psh == psh", case.port()),
+            "drop",
+        )?;
+        let options = format!("patience={}", seconds(4.0).as_secs_f64());
+        let client_end = clients::python(pair.address(case.port()), &options)
+            .within(&pair.client)
+            .start()?;
+        server_end.until("error")?;
+        rules.hit(2)?;
+        client_end.finish()?.said("timed out")?;
+        case.expect([
+            client().failed(
+                Phase::ClientHello,
+                Initiator::ClientApp,
+                Cause::HandshakeStalled,
+            ),
+            server().failed(
+                Phase::EncryptedHandshake,
+                Initiator::ServerKernel,
+                Cause::RetransmitTimeout,
+            ),
+        ])
+    });
+}
+
 /// The server's program takes its time.
 #[test]
 fn slow_handshake() {

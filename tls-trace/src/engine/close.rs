@@ -51,6 +51,8 @@ pub(super) struct PeerEnd {
     pub(super) by_kernel: bool,
     /// It sent a ClientHello.
     pub(super) hello: bool,
+    /// It sent payload, whether or not that arrived.
+    pub(super) spoke: bool,
     /// Bytes its process had not read when it closed.
     pub(super) unread: u32,
 }
@@ -73,6 +75,7 @@ pub(super) fn as_peer(tcp: &Transport, ending: Option<&Ending>, hello: bool) -> 
         return PeerEnd {
             known,
             hello,
+            spoke: tcp.egress.payload,
             ..PeerEnd::default()
         };
     };
@@ -81,6 +84,7 @@ pub(super) fn as_peer(tcp: &Transport, ending: Option<&Ending>, hello: bool) -> 
     PeerEnd {
         known,
         hello,
+        spoke: tcp.egress.payload,
         reset_sent: ending.reset_sent.map(|(at, _)| at),
         closed: close.map(|close| close.at),
         killed: close.is_some_and(|close| close.signal.is_some()),

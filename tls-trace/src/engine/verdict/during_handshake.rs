@@ -120,7 +120,8 @@ fn waited_in_vain(case: &Case, tls: &Handshake) -> Option<Cause> {
         None => long,
     };
     let tcp = &case.connection.tcp;
-    let server_spoke = tcp.stream(tls.client?.reverse()).payload;
+    let lost_on_the_way = case.client() == End::Local && case.peer.spoke;
+    let server_spoke = tcp.stream(tls.client?.reverse()).payload || lost_on_the_way;
     let hello = tcp.stream(tls.client?);
     let unacknowledged = hello.acknowledged_up_to(hello.next()) == Some(false);
     match gave_up {
