@@ -47,7 +47,7 @@ pub(super) fn report(
         sni: tls.and_then(|tls| tls.hello.as_ref()?.server_name.clone()),
         version: version(tls),
         cipher: tls
-            .filter(|tls| tls.server_hello_at.happened())
+            .filter(|tls| tls.times.server_hello_at.happened())
             .map(|tls| names::cipher_suite(tls.cipher).into_owned()),
         group: tls
             .filter(|tls| tls.group != 0)
@@ -101,9 +101,10 @@ pub(super) fn handshake_result(
             .unwrap_or_default(),
         phases: phases(connection),
         duration_ms: tls.filter(|_| completed).and_then(|tls| {
-            tls.established_at
-                .ms_since(tls.started)
-                .or_else(|| tls.finished_at.ms_since(tls.started))
+            tls.times
+                .established_at
+                .ms_since(tls.times.started)
+                .or_else(|| tls.times.finished_at.ms_since(tls.times.started))
         }),
     }
 }
@@ -118,7 +119,7 @@ pub(super) fn role(connection: &Connection) -> Role {
 }
 
 fn version(tls: Option<&Handshake>) -> Option<String> {
-    tls.filter(|tls| tls.server_hello_at.happened())
+    tls.filter(|tls| tls.times.server_hello_at.happened())
         .map(|tls| names::version(tls.version).into_owned())
 }
 
@@ -169,8 +170,8 @@ fn phases(connection: &Connection) -> PhasesMs {
     };
     PhasesMs {
         connect: tcp.open_at.ms_since(tcp.syn_at),
-        client_hello: tls.started.ms_since(tcp.open_at),
-        server_hello: tls.server_hello_at.ms_since(tls.hello_at),
-        rest: tls.finished_at.ms_since(tls.server_hello_at),
+        client_hello: tls.times.started.ms_since(tcp.open_at),
+        server_hello: tls.times.server_hello_at.ms_since(tls.times.hello_at),
+        rest: tls.times.finished_at.ms_since(tls.times.server_hello_at),
     }
 }

@@ -21,7 +21,7 @@ use crate::{
 impl Tracker {
     /// After an event: says what is known now, concludes what is over, sets timers.
     pub(super) fn settle(&mut self, id: ConnectionId, now: Timestamp, outputs: &mut Vec<Output>) {
-        let Some(connection) = self.connections.peek(&id) else {
+        let Some(connection) = self.connections.get(id) else {
             return;
         };
         let over = is_over(connection);
@@ -36,17 +36,13 @@ impl Tracker {
             self.edit(id, |connection| connection.settles = Some(settles));
         }
         self.progress(id, now, outputs);
-        self.schedule(id, now);
     }
 
     /// Fires the timers that are due.
     pub(super) fn tick(&mut self, now: Timestamp, outputs: &mut Vec<Output>) {
         while let Some(Reverse((at, id))) = self.timers.peek().copied().filter(|t| t.0.0 <= now) {
             self.timers.pop();
-            let due = self
-                .connections
-                .peek(&id)
-                .is_some_and(|c| c.wake == Some(at));
+            let due = self.connections.get(id).is_some_and(|c| c.wake == Some(at));
             if due {
                 self.wake(id, now, outputs);
             }
@@ -54,7 +50,7 @@ impl Tracker {
     }
 
     fn wake(&mut self, id: ConnectionId, now: Timestamp, outputs: &mut Vec<Output>) {
-        let Some(connection) = self.connections.peek_mut(&id) else {
+        let Some(connection) = self.connections.get_mut(id) else {
             return;
         };
         connection.wake = None;
@@ -72,13 +68,12 @@ impl Tracker {
             }
         }
         self.progress(id, now, outputs);
-        self.schedule(id, now);
     }
 
     /// No more events come.
     pub(super) fn finish(&mut self, now: Timestamp, outputs: &mut Vec<Output>) {
         self.tick(now, outputs);
-        while let Some(id) = self.connections.iter().next().map(|(id, _)| *id) {
+        while let Some(id) = self.connections.least_recent() {
             self.conclude(id, outputs);
             self.remove(id);
         }
@@ -88,7 +83,7 @@ impl Tracker {
     /// Judges a connection and reports it, once.
     fn conclude(&mut self, id: ConnectionId, outputs: &mut Vec<Output>) {
         self.read_rest(id);
-        let Some(connection) = self.connections.peek(&id).filter(|c| !c.told.closed) else {
+        let Some(connection) = self.connections.get(id).filter(|c| !c.told.closed) else {
             return;
         };
         let case = self.case(connection);
@@ -98,7 +93,7 @@ impl Tracker {
         let began = connection
             .tls
             .as_ref()
-            .is_some_and(|tls| tls.started.happened());
+            .is_some_and(|tls| tls.times.started.happened());
         if !connection.told.handshake && (began || judgement.outcome != Outcome::Incomplete) {
             let result = account::handshake_result(connection, Some(judgement));
             outputs.push(Output::Handshake(result));
@@ -113,7 +108,7 @@ impl Tracker {
     }
 
     fn remove(&mut self, id: ConnectionId) {
-        if let Some(connection) = self.connections.remove(&id) {
+        if let Some(connection) = self.connections.remove(id) {
             self.stats.not_tls += u64::from(!connection.told.closed && connection.tcp.open);
             self.removed(id, &connection);
         }
@@ -130,7 +125,7 @@ impl Tracker {
     }
 
     fn drop_conversation(&mut self, id: ConnectionId) {
-        if let Some(connection) = self.connections.peek_mut(&id) {
+        if let Some(connection) = self.connections.get_mut(id) {
             self.held_bytes = self.held_bytes.saturating_sub(connection.held());
             connection.conversation = None;
         }
@@ -138,7 +133,7 @@ impl Tracker {
 
     /// What a conversation still holds is all there will be.
     fn read_rest(&mut self, id: ConnectionId) {
-        let Some(connection) = self.connections.peek_mut(&id) else {
+        let Some(connection) = self.connections.get_mut(id) else {
             return;
         };
         let Some(mut conversation) = connection.conversation.take() else {
@@ -170,11 +165,9 @@ impl Tracker {
     fn peer_end(&self, connection: &Connection) -> PeerEnd {
         let here = connection
             .peer
-            .and_then(|peer| self.connections.peek(&peer));
-        match here {
-            Some(peer) => peer.as_peer(),
-            None => connection.peer_end.as_deref().copied().unwrap_or_default(),
-        }
+            .and_then(|peer| self.connections.as_peer(peer));
+        let gone = || connection.peer_end.as_deref().copied();
+        here.or_else(gone).unwrap_or_default()
     }
 
     /// On loopback an RST is taken before the kernel says that it was sent.
@@ -184,67 +177,51 @@ impl Tracker {
             .as_ref()
             .is_some_and(|e| e.reset_received.is_some());
         let peer = connection.peer.filter(|_| reset && !connection.told.closed);
-        let peer = peer.and_then(|peer| self.connections.peek(&peer));
-        peer.is_some_and(|peer| peer.as_peer().reset_sent.is_none())
+        let peer = peer.and_then(|peer| self.connections.as_peer(peer));
+        peer.is_some_and(|peer| peer.reset_sent.is_none())
     }
 
-    /// Says what is known while the connection goes on.
+    /// Says what is known while the connection goes on, and sets the timer for what it waits for.
     fn progress(&mut self, id: ConnectionId, now: Timestamp, outputs: &mut Vec<Output>) {
-        let Some(connection) = self.connections.peek_mut(&id).filter(|c| !c.told.closed) else {
+        let Some(connection) = self.connections.get_mut(id) else {
             return;
         };
-        let Some(tls) = connection.tls.as_deref() else {
-            return;
-        };
-        let counts = pace::counts_from(connection, tls, &self.config);
-        let handshake = !connection.told.handshake && counts.is_some_and(|at| at <= now);
-        let payload = !connection.told.payload_done && pace::is_payload_done(connection, tls);
-        if handshake {
-            outputs.push(Output::Handshake(account::handshake_result(
-                connection, None,
-            )));
-            if let Some(server) = connection
-                .server()
-                .filter(|_| tls.phase() == Phase::Established)
-            {
-                self.endpoints.learn(connection.netns, server);
-            }
-            connection.told.handshake = true;
-        }
-        if payload {
-            connection.told.payload_done = true;
-            outputs.push(Output::PayloadDone(id));
-            self.wake_at(id, later(now, LINGER));
-        }
-    }
-
-    /// Sets the timer for whatever this connection waits for.
-    fn schedule(&mut self, id: ConnectionId, now: Timestamp) {
-        let Some(connection) = self.connections.peek(&id) else {
-            return;
-        };
-        let tls = connection
+        let mut next = connection.settles;
+        if let Some(tls) = connection
             .tls
             .as_deref()
-            .filter(|_| !connection.told.handshake);
-        let counts = tls.and_then(|tls| pace::counts_from(connection, tls, &self.config));
-        let waits = [connection.settles, counts.filter(|at| *at > now)];
-        if let Some(next) = waits.into_iter().flatten().min() {
-            self.wake_at(id, next);
-        }
-    }
-
-    fn wake_at(&mut self, id: ConnectionId, at: Timestamp) {
-        if let Some(connection) = self.connections.peek_mut(&id)
-            && connection.wake.is_none_or(|wake| at < wake)
+            .filter(|_| !connection.told.closed)
         {
+            let counts = pace::counts_from(connection, tls, &self.config);
+            let counts = counts.filter(|_| !connection.told.handshake);
+            let payload_done =
+                !connection.told.payload_done && pace::is_payload_done(connection, tls);
+            if counts.is_some_and(|at| at <= now) {
+                let result = account::handshake_result(connection, None);
+                outputs.push(Output::Handshake(result));
+                let server = connection.server();
+                if let Some(server) = server.filter(|_| tls.phase() == Phase::Established) {
+                    self.endpoints.learn(connection.netns, server);
+                }
+                connection.told.handshake = true;
+            } else {
+                next = next.into_iter().chain(counts).min();
+            }
+            if payload_done {
+                outputs.push(Output::PayloadDone(id));
+                connection.told.payload_done = true;
+                next = next.into_iter().chain([later(now, LINGER)]).min();
+            }
+        }
+        if let Some(at) = next.filter(|at| connection.wake.is_none_or(|wake| *at < wake)) {
             connection.wake = Some(at);
             self.timers.push(Reverse((at, id)));
         }
+        self.connections.rest(id);
     }
 
     fn edit(&mut self, id: ConnectionId, edit: impl FnOnce(&mut Connection)) {
-        if let Some(connection) = self.connections.peek_mut(&id) {
+        if let Some(connection) = self.connections.get_mut(id) {
             edit(connection);
         }
     }

@@ -14,8 +14,26 @@ use crate::{
     wire::{Conversation, Observation, ObservationKind},
 };
 
-/// Process names.
-pub(super) type Names = Interner<str>;
+/// Processes and their names, shared by their connections.
+#[derive(Debug)]
+pub(super) struct Names {
+    comms: Interner<str>,
+    processes: Interner<Process>,
+}
+
+impl Names {
+    pub(super) fn new() -> Self {
+        Self {
+            comms: Interner::new(),
+            processes: Interner::new(),
+        }
+    }
+
+    pub(super) fn comm(&mut self, task: &Task) -> Arc<str> {
+        let comm = task.comm.as_str();
+        self.comms.share(comm, || comm.into())
+    }
+}
 
 /// Facts of one end of one connection.
 #[derive(Debug)]
@@ -25,7 +43,7 @@ pub(super) struct Connection {
     pub(super) netns: u32,
     pub(super) first: Timestamp,
     pub(super) last: Timestamp,
-    pub(super) process: Option<Process>,
+    pub(super) process: Option<Arc<Process>>,
     pub(super) tcp: Transport,
     pub(super) ending: Option<Box<Ending>>,
     pub(super) tls: Option<Box<Handshake>>,
@@ -54,7 +72,7 @@ pub(super) struct Told {
 }
 
 /// The process that holds this end.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Process {
     pub(super) pid: u32,
     pub(super) cgroup: u64,
@@ -63,7 +81,7 @@ pub(super) struct Process {
 }
 
 /// How a process was found, best last.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) enum ProcessSource {
     Closed,
     Accepted,
@@ -170,22 +188,16 @@ impl Connection {
             .as_ref()
             .is_none_or(|known| source > known.source);
         if task.pid != 0 && better {
-            self.process = Some(Process {
+            let process = Process {
                 pid: task.pid,
                 cgroup: task.cgroup,
-                comm: names.share(&task.comm, || Arc::from(&*task.comm)),
+                comm: names.comm(task),
                 source,
-            });
-        } else if let Some(known) = &mut self.process
-            && known.pid == task.pid
-        {
-            // A segment knows its sender's pid only.
-            if known.comm.is_empty() {
-                known.comm = names.share(&task.comm, || Arc::from(&*task.comm));
-            }
-            if known.cgroup == 0 {
-                known.cgroup = task.cgroup;
-            }
+            };
+            let shared = names
+                .processes
+                .share(&process, || Arc::new(process.clone()));
+            self.process = Some(shared);
         }
     }
 
@@ -205,12 +217,7 @@ impl Connection {
 
     /// Retransmissions of the ClientHello, by the kernel's own count or by segments seen twice.
     pub(super) fn hello_retransmits(&self) -> u32 {
-        let duplicates = self
-            .tls
-            .as_ref()
-            .and_then(|tls| tls.client)
-            .map_or(0, |direction| self.tcp.stream(direction).hello_duplicates);
-        u32::from(self.tcp.hello_retransmits.max(duplicates))
+        u32::from(self.tcp.hello_retransmits.max(self.tcp.hello_duplicates))
     }
 
     /// Milliseconds for which nothing new had been said when it ended.

@@ -141,12 +141,12 @@ impl Facts<'_> {
         let Some(client) = tls.client else {
             return;
         };
-        if tls.started.happened() {
+        if tls.times.started.happened() {
             self.client_hello(tls, client);
         }
         let server = self.by(client.reverse());
         self.add(
-            tls.retry_at,
+            tls.times.retry_at,
             Weight::Progress,
             format!(
                 "HelloRetryRequest {server} (group {})",
@@ -158,7 +158,7 @@ impl Facts<'_> {
             names::version(tls.version),
             names::cipher_suite(tls.cipher)
         );
-        self.add(tls.server_hello_at, Weight::Progress, negotiated);
+        self.add(tls.times.server_hello_at, Weight::Progress, negotiated);
     }
 
     fn client_hello(&mut self, tls: &Handshake, client: Direction) {
@@ -172,7 +172,7 @@ impl Facts<'_> {
             0 => format!("ClientHello begun, not complete, {by}"),
             length => format!("ClientHello ({length} bytes{sni}) {by}"),
         };
-        self.add(tls.started, Weight::Progress, fact);
+        self.add(tls.times.started, Weight::Progress, fact);
         let again = self.connection.hello_retransmits();
         if again > 0 {
             let times = if again == 1 {
@@ -185,7 +185,7 @@ impl Facts<'_> {
                 _ => Weight::Progress,
             };
             self.add(
-                tls.started,
+                tls.times.started,
                 weight,
                 format!("ClientHello sent again {times}"),
             );
@@ -205,10 +205,10 @@ impl Facts<'_> {
             self.who(direction),
             escape(first_line.unwrap_or_default())
         );
-        self.add(tls.plain_at, Weight::Proof, fact);
+        self.add(tls.times.plain_at, Weight::Proof, fact);
         if tls.told_to_use_tls && self.connection.client_direction() != Some(direction) {
             self.add(
-                tls.plain_at,
+                tls.times.plain_at,
                 Weight::Ending,
                 "the server says that this port wants TLS".to_owned(),
             );
@@ -235,7 +235,7 @@ impl Facts<'_> {
         } else {
             "client's Finished"
         };
-        self.add(tls.finished_at, Weight::Progress, flight.to_owned());
+        self.add(tls.times.finished_at, Weight::Progress, flight.to_owned());
         if let Some(early) = tls.early_alert {
             let who = if early.from_client {
                 "client"
@@ -254,7 +254,7 @@ impl Facts<'_> {
         } else {
             "both Finished seen"
         };
-        self.add(tls.established_at, Weight::Progress, proof.to_owned());
+        self.add(tls.times.established_at, Weight::Progress, proof.to_owned());
     }
 
     fn ending(&mut self, ending: &Ending) {
@@ -335,7 +335,7 @@ impl Facts<'_> {
             );
         }
         let tls = self.connection.tls.as_deref();
-        if tls.is_none_or(|tls| !tls.finished_at.happened()) && self.connection.tcp.open {
+        if tls.is_none_or(|tls| !tls.times.finished_at.happened()) && self.connection.tcp.open {
             let silence = self.connection.silence_ms(at);
             if silence >= 500.0 {
                 let weight = match self.cause {

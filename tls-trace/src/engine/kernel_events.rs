@@ -145,7 +145,11 @@ impl Connection {
             return false;
         };
         let stream = self.tcp.stream(direction);
-        let end = tls.hello_end.unwrap_or(stream.next());
+        let end = match tls.hello_end {
+            Some(end) => end,
+            None if tls.hello_length == 0 => stream.next(),
+            None => return false,
+        };
         stream.base().is_some_and(|base| {
             super::transport::after(end_seq, base) && super::transport::after(end, seq)
         })

@@ -16,7 +16,9 @@ mod moment;
 mod notices;
 mod pace;
 mod peers;
+mod rest;
 mod segments;
+mod table;
 #[cfg(test)]
 mod tests;
 mod told;

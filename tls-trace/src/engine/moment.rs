@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use crate::event::Timestamp;
 
 /// Microseconds since the first event of a connection, up to 71 minutes, or never.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct Moment(u32);
 
 impl Moment {

@@ -22,10 +22,10 @@ pub(super) fn collect(case: &Case, judgement: Judgement, slow: Duration) -> Vec<
     let unused = completed && ended && tls.is_unused() && payload_complete(case);
     let holds = |notice| match notice {
         Notice::AlpnNotNegotiated => tls.alpn_not_negotiated(),
-        Notice::HelloRetryRequest => tls.retry_at.happened(),
+        Notice::HelloRetryRequest => tls.times.retry_at.happened(),
         Notice::ClientHelloRetransmitted => case.connection.hello_retransmits() > 0,
         Notice::SlowHandshake => {
-            let done = tls.established_at.ms_since(tls.started);
+            let done = tls.times.established_at.ms_since(tls.times.started);
             done.is_some_and(|ms| ms > slow.as_secs_f64() * 1e3)
         }
         Notice::Unused => unused,

@@ -41,7 +41,7 @@ pub(super) fn is_decided(connection: &Connection) -> bool {
 }
 
 fn rejected(tls: &Handshake) -> bool {
-    tls.early_alert.is_some() && !tls.established_at.happened()
+    tls.early_alert.is_some() && !tls.times.established_at.happened()
 }
 
 /// The time from which a handshake counts as completed if nothing else happens.
@@ -53,10 +53,13 @@ pub(super) fn counts_from(
     let first = connection.first;
     match tls.phase() {
         Phase::Established if tls.alpn_not_negotiated() && tls.is_unused() => {
-            Some(later(tls.established_at.timestamp(first), ALPN_WAIT))
+            Some(later(tls.times.established_at.timestamp(first), ALPN_WAIT))
         }
         Phase::Established => Some(first),
-        Phase::Finished => Some(later(tls.finished_at.timestamp(first), config.provisional)),
+        Phase::Finished => Some(later(
+            tls.times.finished_at.timestamp(first),
+            config.provisional,
+        )),
         _ => None,
     }
 }
@@ -71,8 +74,8 @@ pub(super) fn is_payload_done(connection: &Connection, tls: &Handshake) -> bool 
         tls.plaintext(server).is_some() && both_spoke && !page_to_come
     });
     let seen = tls.tls[0] || tls.tls[1] || tls.any_plaintext() || tls.lost;
-    let begun_before = !connection.tcp.opening_seen && !tls.started.happened() && seen;
-    let used = tls.established_at.happened() && tls.from_server.answered;
+    let begun_before = !connection.tcp.opening_seen && !tls.times.started.happened() && seen;
+    let used = tls.times.established_at.happened() && tls.from_server.answered;
     let given_up = tls.lost && connection.conversation.is_none();
     used || in_the_clear || begun_before || given_up
 }

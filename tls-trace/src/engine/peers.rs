@@ -6,12 +6,13 @@ use super::{connection::Connection, moment::Endpoint};
 use crate::event::ConnectionId;
 
 /// Both ends open within microseconds of each other; remembering the latest few is enough.
-const CAPACITY: usize = 16_384;
+const CAPACITY: usize = 8192;
 
 #[derive(Debug)]
 pub(super) struct Peers {
     by_addresses: LruCache<Addresses, ConnectionId>,
-    by_random: LruCache<([u8; 32], bool), ConnectionId>,
+    /// By the first half of the random and the role.
+    by_random: LruCache<([u8; 16], bool), ConnectionId>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -67,12 +68,14 @@ impl Peers {
     pub(super) fn by_random(
         &mut self,
         id: ConnectionId,
-        random: [u8; 32],
+        random: &[u8; 32],
         client: bool,
     ) -> Option<ConnectionId> {
-        self.by_random.insert((random, client), id);
+        let mut half = [0; 16];
+        half.copy_from_slice(&random[..16]);
+        self.by_random.insert((half, client), id);
         self.by_random
-            .peek(&(random, !client))
+            .peek(&(half, !client))
             .copied()
             .filter(|peer| *peer != id)
     }

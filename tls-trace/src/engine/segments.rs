@@ -100,8 +100,7 @@ impl Connection {
             self.tcp.retransmits = self.tcp.retransmits.saturating_add(1);
         }
         if self.is_hello(segment.direction, segment.seq, end) {
-            let stream = self.tcp.stream_mut(segment.direction);
-            stream.hello_duplicates = stream.hello_duplicates.saturating_add(1);
+            self.tcp.hello_duplicates = self.tcp.hello_duplicates.saturating_add(1);
         }
     }
 

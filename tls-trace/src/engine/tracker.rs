@@ -12,6 +12,7 @@ use super::{
     interner::Interner,
     moment::Endpoint,
     peers::Peers,
+    table::Table,
     told,
 };
 use crate::{
@@ -36,7 +37,7 @@ const CONVERSATION_BYTES: usize = 64 << 20;
 pub(super) struct Tracker {
     pub(super) config: Config,
     pub(super) stats: Stats,
-    pub(super) connections: LruCache<ConnectionId, Connection>,
+    pub(super) connections: Table,
     pub(super) gone: LruCache<ConnectionId, ()>,
     pub(super) endpoints: Endpoints,
     pub(super) timers: BinaryHeap<Reverse<(Timestamp, ConnectionId)>>,
@@ -59,7 +60,7 @@ impl Tracker {
         Self {
             config,
             stats: Stats::default(),
-            connections: LruCache::new_unbounded(),
+            connections: Table::new(),
             gone: LruCache::new(REMEMBERED),
             endpoints: Endpoints::new(),
             timers: BinaryHeap::new(),
@@ -68,7 +69,7 @@ impl Tracker {
             accepts_visible: false,
             observations: Vec::new(),
             peers: Peers::new(),
-            names: Interner::new(),
+            names: Names::new(),
             hellos: Interner::new(),
             held: LruCache::new(HELD_PAIRS),
         }
@@ -88,7 +89,7 @@ impl Tracker {
             }
             _ => {}
         }
-        if self.connections.get(&id).is_none() && !self.begin(event) {
+        if !self.connections.touch(id) && !self.begin(event) {
             return;
         }
         self.apply(event);
@@ -109,7 +110,7 @@ impl Tracker {
             return false;
         }
         while self.connections.len() >= self.config.max_connections.max(1) {
-            if let Some((id, connection)) = self.connections.remove_lru() {
+            if let Some((id, connection)) = self.connections.remove_least_recent() {
                 self.stats.evicted += 1;
                 self.removed(id, &connection);
             }
@@ -123,7 +124,7 @@ impl Tracker {
     fn apply(&mut self, event: &Event) {
         let (id, at) = (event.connection, event.time);
         let names = &mut self.names;
-        let Some(connection) = self.connections.peek_mut(&id) else {
+        let Some(connection) = self.connections.get_mut(id) else {
             return;
         };
         connection.touch(at);
@@ -159,7 +160,7 @@ impl Tracker {
         if change.new != TcpState::ESTABLISHED {
             return;
         }
-        let Some(connection) = self.connections.peek(&id) else {
+        let Some(connection) = self.connections.get(id) else {
             return;
         };
         let (local, remote) = (connection.local, connection.remote);
@@ -176,14 +177,14 @@ impl Tracker {
     /// Makes two sockets the ends of one connection, if their sequence numbers agree: a proxy that
     /// passes a ClientHello on has two connections with the same random.
     fn pair(&mut self, a: ConnectionId, b: ConnectionId) {
-        let (Some(one), Some(two)) = (self.connections.peek(&a), self.connections.peek(&b)) else {
+        let (Some(one), Some(two)) = (self.connections.get(a), self.connections.get(b)) else {
             return;
         };
         if !one.tcp.mirrors(&two.tcp) {
             return;
         }
         for (one, other) in [(a, b), (b, a)] {
-            if let Some(connection) = self.connections.peek_mut(&one) {
+            if let Some(connection) = self.connections.get_mut(one) {
                 connection.peer.get_or_insert(other);
             }
         }
@@ -205,7 +206,7 @@ impl Tracker {
 
     fn segment(&mut self, id: ConnectionId, at: Timestamp, segment: &Segment) {
         let mut observations = std::mem::take(&mut self.observations);
-        let Some(connection) = self.connections.peek_mut(&id) else {
+        let Some(connection) = self.connections.get_mut(id) else {
             return;
         };
         let room = CONVERSATION_BYTES.saturating_sub(self.held_bytes);
@@ -226,18 +227,22 @@ impl Tracker {
     /// Takes what segments completed.
     pub(super) fn observe(&mut self, id: ConnectionId, observations: &[Observation]) {
         for observation in observations {
-            let Some(connection) = self.connections.peek_mut(&id) else {
+            let Some(connection) = self.connections.get_mut(id) else {
                 return;
             };
             connection.observe(observation);
-            if let ObservationKind::ClientHello(message) = &observation.kind {
-                let tls = connection.tls_mut();
-                if tls.hello.is_none() {
-                    let hello = Hello::of(message);
-                    tls.hello = Some(self.hellos.share(&hello, || Arc::new(hello.clone())));
-                }
+            let ObservationKind::ClientHello(message) = &observation.kind else {
+                continue;
+            };
+            let paired = connection.peer.is_some();
+            let tls = connection.tls_mut();
+            if tls.hello.is_none() {
+                let hello = Hello::of(message);
+                tls.hello = Some(self.hellos.share(&hello, || Arc::new(hello.clone())));
+            }
+            if !paired {
                 let client = observation.direction == Direction::Egress;
-                if let Some(peer) = self.peers.by_random(id, message.random, client) {
+                if let Some(peer) = self.peers.by_random(id, &message.random, client) {
                     self.pair(id, peer);
                 }
             }

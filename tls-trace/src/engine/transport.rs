@@ -4,7 +4,7 @@ use super::{connection::Names, moment::Moment};
 use crate::event::{Counters, Direction, End, ResetReason, Task, TcpState, Timestamp};
 
 /// TCP facts that every connection has.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 #[expect(
     clippy::struct_excessive_bools,
     reason = "independent facts, each seen or not"
@@ -33,6 +33,8 @@ pub(super) struct Transport {
     pub(super) syn_retransmits: u16,
     /// Of the ClientHello, as the kernel tells.
     pub(super) hello_retransmits: u16,
+    /// Segments seen again that carried bytes of the ClientHello.
+    pub(super) hello_duplicates: u16,
     pub(super) egress: Stream,
     pub(super) ingress: Stream,
 }
@@ -54,6 +56,7 @@ impl Default for Transport {
             retransmits: 0,
             syn_retransmits: 0,
             hello_retransmits: 0,
+            hello_duplicates: 0,
             egress: Stream::default(),
             ingress: Stream::default(),
         }
@@ -63,7 +66,7 @@ impl Default for Transport {
 impl Transport {
     /// Whether the sequence numbers of both directions are those of the other end.
     pub(super) fn mirrors(&self, other: &Self) -> bool {
-        let agree = |a: &Stream, b: &Stream| a.base.zip(b.base).is_none_or(|(a, b)| a == b);
+        let agree = |a: &Stream, b: &Stream| a.base().zip(b.base()).is_none_or(|(a, b)| a == b);
         agree(&self.egress, &other.ingress) && agree(&self.ingress, &other.egress)
     }
 
@@ -84,31 +87,35 @@ impl Transport {
 
 /// Sequence numbers of one direction. Comparison is modulo 2^32 (RFC 9293 §3.4).
 #[derive(Clone, Copy, Debug, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "independent facts, packed")]
 pub(super) struct Stream {
-    /// Of the first payload byte, once known.
-    base: Option<u32>,
+    /// Of the first payload byte.
+    base: u32,
     /// After the last payload byte seen.
     next: u32,
     /// Highest acknowledgment of the other end seen.
-    acknowledged: Option<u32>,
+    acknowledged: u32,
+    has_base: bool,
+    has_acknowledged: bool,
     /// Payload was seen.
     pub(super) payload: bool,
     /// The source reached its bound in this direction.
     pub(super) capped: bool,
-    /// Segments seen again that carried bytes of the ClientHello.
-    pub(super) hello_duplicates: u16,
 }
 
 impl Stream {
     pub(super) fn base(&self) -> Option<u32> {
-        self.base
+        self.has_base.then_some(self.base)
     }
 
     pub(super) fn set_base(&mut self, seq: u32) {
-        if self.base.is_none() {
-            self.base = Some(seq);
-            self.next = seq;
+        if !self.has_base {
+            (self.has_base, self.base, self.next) = (true, seq, seq);
         }
+    }
+
+    fn acknowledged(&self) -> Option<u32> {
+        self.has_acknowledged.then_some(self.acknowledged)
     }
 
     /// Takes a range of payload; returns whether it brought anything new.
@@ -124,19 +131,19 @@ impl Stream {
     }
 
     pub(super) fn acknowledge(&mut self, ack: u32) {
-        if self.acknowledged.is_none_or(|old| after(ack, old)) {
-            self.acknowledged = Some(ack);
+        if self.acknowledged().is_none_or(|old| after(ack, old)) {
+            (self.has_acknowledged, self.acknowledged) = (true, ack);
         }
     }
 
     /// Whether bytes before `end` (all of them) were acknowledged.
     pub(super) fn acknowledged_up_to(&self, end: u32) -> Option<bool> {
-        Some(!after(end, self.acknowledged?))
+        Some(!after(end, self.acknowledged()?))
     }
 
     /// Whether the kernel counted payload up to `next` that was never seen; FIN takes one number.
     pub(super) fn unseen(&self, next: u32) -> bool {
-        self.base.is_some() && after(next, self.next.wrapping_add(1))
+        self.has_base && after(next, self.next.wrapping_add(1))
     }
 
     /// After the last payload byte seen.
@@ -196,7 +203,7 @@ impl LocalClose {
             at,
             from,
             pid: task.pid,
-            comm: names.share(&task.comm, || task.comm.as_str().into()),
+            comm: names.comm(task),
             signal: task
                 .exit_signal
                 .filter(|signal| task.exiting && *signal != 0),

@@ -142,7 +142,7 @@ pub struct EncryptedRecord {
 }
 
 /// What the bytes are, when they are not TLS.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Plaintext {
     /// The protocol recognised.
     pub protocol: PlaintextProtocol,
@@ -151,7 +151,7 @@ pub struct Plaintext {
 }
 
 /// Protocols recognised by their first bytes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum PlaintextProtocol {
     /// A method and a target: `GET / HTTP/1.1`.

@@ -35,7 +35,7 @@ impl Hello {
 }
 
 /// An alert in the clear.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct SeenAlert {
     pub(super) at: Moment,
     pub(super) direction: Direction,
@@ -50,8 +50,22 @@ pub(super) enum Party {
     Server,
 }
 
+/// When it came how far.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub(super) struct Times {
+    pub(super) started: Moment,
+    pub(super) hello_at: Moment,
+    pub(super) retry_at: Moment,
+    pub(super) server_hello_at: Moment,
+    /// The client's Finished; in TLS 1.3 the beginning of the flight it is in.
+    pub(super) finished_at: Moment,
+    /// Both ends have proven that they completed the handshake.
+    pub(super) established_at: Moment,
+    pub(super) plain_at: Moment,
+}
+
 /// Facts of one handshake.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 #[expect(
     clippy::struct_excessive_bools,
     reason = "independent facts, each seen or not"
@@ -67,15 +81,7 @@ pub(super) struct Handshake {
     pub(super) hello_length: u32,
     /// Sequence number after the first ClientHello.
     pub(super) hello_end: Option<u32>,
-    pub(super) started: Moment,
-    pub(super) hello_at: Moment,
-    pub(super) retry_at: Moment,
-    pub(super) server_hello_at: Moment,
-    /// The client's Finished; in TLS 1.3 the beginning of the flight it is in.
-    pub(super) finished_at: Moment,
-    /// Both ends have proven that they completed the handshake.
-    pub(super) established_at: Moment,
-    pub(super) plain_at: Moment,
+    pub(super) times: Times,
     /// The first encrypted alert, or record of its size, before both ends were done.
     pub(super) early_alert: Option<EarlyAlert>,
     pub(super) alpn_selected: Option<Box<str>>,
@@ -117,7 +123,7 @@ impl Handshake {
         match &observation.kind {
             ObservationKind::NotTls(plaintext) => {
                 self.plain.get_or_insert_default()[direction as usize] = Some(plaintext.clone());
-                self.plain_at.set_once(now);
+                self.times.plain_at.set_once(now);
                 return;
             }
             ObservationKind::Lost(_) => {
@@ -151,17 +157,17 @@ impl Handshake {
 
     fn client_started(&mut self, direction: Direction, now: Moment) {
         self.client.get_or_insert(direction);
-        self.started.set_once(now);
+        self.times.started.set_once(now);
     }
 
     fn client_hello(&mut self, direction: Direction, message: &ClientHello, now: Moment) {
         self.client_started(direction, now);
         if self.hello_length == 0 {
             self.hello_length = message.length;
-            self.hello_at = now;
+            self.times.hello_at = now;
             self.early_data_offered = message.early_data;
         } else {
-            self.second_hello = self.retry_at.happened();
+            self.second_hello = self.times.retry_at.happened();
         }
     }
 
@@ -171,10 +177,10 @@ impl Handshake {
             self.group = group;
         }
         if message.hello_retry_request {
-            self.retry_at.set_once(now);
+            self.times.retry_at.set_once(now);
             return;
         }
-        self.server_hello_at.set_once(now);
+        self.times.server_hello_at.set_once(now);
         self.version = message.version;
         self.cipher = message.cipher_suite;
         self.psk_selected = message.selected_psk.is_some();
@@ -202,9 +208,39 @@ impl Handshake {
 
     fn change_cipher_spec(&mut self, direction: Direction) {
         self.side_mut(direction).change_cipher_spec = true;
-        let from_server = !self.is_client(direction) && self.server_hello_at.happened();
+        let from_server = !self.is_client(direction) && self.times.server_hello_at.happened();
         if from_server && !self.is_tls13() {
             self.resumed.get_or_insert(!self.full);
+        }
+    }
+
+    /// Splits the facts into what other connections have in common with this one, as far as it matters
+    /// once the payload is not read any more, and the times.
+    pub(super) fn at_rest(&self) -> (Self, Times) {
+        let mut common = self.clone();
+        common.times = Times::default();
+        common.hello_end = None;
+        common.early_alert = self
+            .early_alert
+            .filter(|_| !self.times.established_at.happened());
+        common.from_client.at_rest();
+        common.from_server.at_rest();
+        for plaintext in common
+            .plain
+            .iter_mut()
+            .flat_map(|plain| plain.iter_mut())
+            .flatten()
+        {
+            plaintext.sample.clear();
+        }
+        (common, self.times)
+    }
+
+    /// The opposite of [`Self::at_rest`].
+    pub(super) fn awake(&self, times: Times) -> Self {
+        Self {
+            times,
+            ..self.clone()
         }
     }
 
@@ -231,15 +267,15 @@ impl Handshake {
         let encrypted = self.from_server.records > 0
             || self.from_server.change_cipher_spec
             || (self.from_client.change_cipher_spec && !self.is_tls13());
-        if self.established_at.happened() {
+        if self.times.established_at.happened() {
             Phase::Established
-        } else if self.finished_at.happened() && self.is_tls13() {
+        } else if self.times.finished_at.happened() && self.is_tls13() {
             Phase::Finished
-        } else if self.server_hello_at.happened() && encrypted {
+        } else if self.times.server_hello_at.happened() && encrypted {
             Phase::EncryptedHandshake
-        } else if self.server_hello_at.happened() {
+        } else if self.times.server_hello_at.happened() {
             Phase::ServerHello
-        } else if self.started.happened() {
+        } else if self.times.started.happened() {
             Phase::ClientHello
         } else {
             Phase::Connected
@@ -249,8 +285,8 @@ impl Handshake {
     /// Who has to say something next; `None` where encryption hides it.
     pub(super) fn turn(&self) -> Option<Party> {
         let client_if = |client| Some(if client { Party::Client } else { Party::Server });
-        if !self.server_hello_at.happened() {
-            let retried = self.retry_at.happened() && !self.second_hello;
+        if !self.times.server_hello_at.happened() {
+            let retried = self.times.retry_at.happened() && !self.second_hello;
             client_if(self.hello_length == 0 || retried)
         } else if self.is_tls13() {
             match (self.from_server.finished, self.from_server.records) {
@@ -316,7 +352,7 @@ impl Handshake {
             .hello
             .as_ref()
             .is_some_and(|hello| !hello.alpn.is_empty());
-        let answered = self.server_hello_at.happened();
+        let answered = self.times.server_hello_at.happened();
         offered && answered && !self.is_tls13() && self.alpn_selected.is_none()
     }
 
@@ -334,9 +370,9 @@ impl Handshake {
         }
         let (outcome, reason) = if !self.early_data_offered {
             (Outcome::NotOffered, None)
-        } else if self.retry_at.happened() {
+        } else if self.times.retry_at.happened() {
             (Outcome::Rejected, Some(EarlyDataReason::HelloRetryRequest))
-        } else if !self.server_hello_at.happened() {
+        } else if !self.times.server_hello_at.happened() {
             (Outcome::Aborted, None)
         } else if !self.psk_selected {
             (Outcome::Rejected, Some(EarlyDataReason::PskNotAccepted))

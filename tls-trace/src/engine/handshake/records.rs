@@ -15,7 +15,7 @@ const FLIGHT_RECORDS: u8 = 4;
 const JSSE_PADDING: u16 = 16;
 
 /// What one side sent behind encryption.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub(in crate::engine) struct Side {
     pub(in crate::engine) change_cipher_spec: bool,
     pub(in crate::engine) finished: bool,
@@ -32,7 +32,7 @@ pub(in crate::engine) struct Side {
 }
 
 /// An encrypted record of an alert's size before the handshake was confirmed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(in crate::engine) struct EarlyAlert {
     pub(in crate::engine) at: Moment,
     pub(in crate::engine) from_client: bool,
@@ -42,7 +42,7 @@ pub(in crate::engine) struct EarlyAlert {
 }
 
 /// The client's second flight in TLS 1.3 (RFC 8446 §4.4).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub(in crate::engine) struct Flight {
     pub(in crate::engine) records: u8,
     pub(in crate::engine) complete: bool,
@@ -52,10 +52,18 @@ pub(in crate::engine) struct Flight {
     pub(in crate::engine) empty_certificate: bool,
 }
 
+impl Side {
+    /// Counts matter no more, only whether there were any.
+    pub(super) fn at_rest(&mut self) {
+        self.records = self.records.min(2);
+        self.application_data = self.application_data.min(1);
+    }
+}
+
 impl Handshake {
     pub(super) fn encrypted(&mut self, direction: Direction, record: EncryptedRecord, now: Moment) {
         // Early data.
-        if !self.server_hello_at.happened() {
+        if !self.times.server_hello_at.happened() {
             return;
         }
         let tls13 = self.is_tls13();
@@ -103,12 +111,12 @@ impl Handshake {
     /// Two bytes of early data have the size of an alert, too.
     fn alert_possible(&self, is_client: bool) -> bool {
         let early_data = is_client && self.early_data_possible();
-        !self.established_at.happened() && !early_data
+        !self.times.established_at.happened() && !early_data
     }
 
     fn early_data_possible(&self) -> bool {
         self.early_data_offered
-            && !self.retry_at.happened()
+            && !self.times.retry_at.happened()
             && !self.end_of_early_data
             && self.flight.records == 0
     }
@@ -135,7 +143,7 @@ impl Handshake {
             // Alone, or with the Finished in the same record.
             self.flight.empty_certificate =
                 padded(length, empty) || length == empty + finished - self.overhead();
-            self.finished_at.set_once(now);
+            self.times.finished_at.set_once(now);
             self.from_client.finished = true;
         }
         self.flight.records += 1;
@@ -158,7 +166,7 @@ impl Handshake {
         let side = &mut self.from_server;
         side.application_data = side.application_data.saturating_add(1);
         side.answered |= answered;
-        self.established_at.set_once(now);
+        self.times.established_at.set_once(now);
     }
 
     /// TLS 1.2 and before: the first handshake record behind ChangeCipherSpec is the Finished.
@@ -170,10 +178,10 @@ impl Handshake {
             HANDSHAKE if side.change_cipher_spec && !side.finished => {
                 side.finished = true;
                 if is_client {
-                    self.finished_at.set_once(now);
+                    self.times.finished_at.set_once(now);
                 }
                 if self.from_client.finished && self.from_server.finished {
-                    self.established_at.set_once(now);
+                    self.times.established_at.set_once(now);
                 }
             }
             APPLICATION_DATA => {

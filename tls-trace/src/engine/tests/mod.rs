@@ -6,4 +6,5 @@ mod captures;
 mod closes;
 mod decisive;
 mod handshakes;
+mod resting;
 mod story;

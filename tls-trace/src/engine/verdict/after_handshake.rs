@@ -65,7 +65,7 @@ fn rejection(tls: &Handshake) -> Option<Cause> {
     let rejected = !early.from_client
         && early.after_flight
         && !tls.flight.bare
-        && !tls.established_at.happened();
+        && !tls.times.established_at.happened();
     let cause = if tls.flight.empty_certificate {
         Cause::CertificateRequired
     } else {
@@ -79,7 +79,7 @@ fn rejection(tls: &Handshake) -> Option<Cause> {
 fn alpn_rejected(case: &Case, tls: &Handshake) -> bool {
     let close = &case.close;
     let soon = close.at.is_some_and(|at| {
-        let done = tls.established_at.timestamp(case.connection.first);
+        let done = tls.times.established_at.timestamp(case.connection.first);
         ms_between(done, at) <= AT_ONCE_MS
     });
     let by_client = close.by == Some(case.client()) && close.layer == Layer::App;
@@ -88,7 +88,11 @@ fn alpn_rejected(case: &Case, tls: &Handshake) -> bool {
         .as_ref()
         .is_some_and(|hello| hello.alpn.iter().any(|name| name == "h2"));
     let left = by_client && soon && close.cause != Cause::ProcessKilled && !case.peer_killed();
-    tls.alpn_not_negotiated() && tls.established_at.happened() && tls.is_unused() && h2 && left
+    tls.alpn_not_negotiated()
+        && tls.times.established_at.happened()
+        && tls.is_unused()
+        && h2
+        && left
 }
 
 /// The server, or nobody, ended it right after the client's Finished without a word: whether the

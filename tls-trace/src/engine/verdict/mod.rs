@@ -57,7 +57,7 @@ pub(super) fn judge(case: &Case) -> Option<Judgement> {
     if tls.phase() >= Phase::Finished {
         return Some(after_handshake::judge(case, tls));
     }
-    if tls.started.happened() || tls.server_hello_at.happened() {
+    if tls.times.started.happened() || tls.times.server_hello_at.happened() {
         return Some(during_handshake::judge(case, tls));
     }
     no_hello::not_tls(case, tls).or_else(|| no_hello::unseen(case))
@@ -68,7 +68,7 @@ pub(super) fn missing(case: &Case) -> Option<&'static str> {
     let connection = case.connection;
     let tcp = &connection.tcp;
     let tls = connection.tls.as_deref();
-    if !tcp.opening_seen && !tls.is_some_and(|tls| tls.started.happened()) {
+    if !tcp.opening_seen && !tls.is_some_and(|tls| tls.times.started.happened()) {
         Some("open before tracing began")
     } else if tls.is_some_and(|tls| tls.lost) || capture_gap(connection) {
         Some("some of its bytes were not captured")
