@@ -3,6 +3,7 @@
 mod capability;
 mod check;
 mod clock;
+mod inspect;
 mod print;
 mod run;
 mod tail;
@@ -46,6 +47,7 @@ enum Command {
     Run(run::Run),
     Tail(tail::Tail),
     Check(check::Check),
+    Inspect(inspect::Inspect),
     /// Print a completion script for a shell
     ///
     /// For example: tls-trace completions bash > /usr/share/bash-completion/completions/tls-trace
@@ -67,6 +69,7 @@ pub fn execute(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Run(run) => block_on(run.execute()),
         Command::Tail(tail) => block_on(tail.execute()),
         Command::Check(check) => block_on(check.execute()),
+        Command::Inspect(inspect) => inspect.execute(),
         Command::Completions { shell } => {
             clap_complete::generate(
                 shell,

@@ -1,0 +1,103 @@
+//! Go's crypto/tls, 1.17 and later, stripped or not: Go programs carry their function table
+//! (`.gopclntab`) and their types for their own use at run time, and these cannot be stripped.
+
+mod build;
+mod functions;
+mod layouts;
+mod types;
+
+use std::collections::BTreeMap;
+
+use super::{
+    Architecture, Elf, Error, Family, Finding, Hook, Library, Member, Offsets, functions::place,
+    layout::Code, symbols::Names,
+};
+use build::Version;
+
+pub use types::Itab;
+
+/// Functions worth a probe: where they return, never by a return probe, which moves return addresses
+/// that Go's runtime looks at.
+const HOOKS: [(&str, &str); 3] = [
+    ("clientHandshake", "crypto/tls.(*Conn).clientHandshake"),
+    ("serverHandshake", "crypto/tls.(*Conn).serverHandshake"),
+    ("sendAlertLocked", "crypto/tls.(*Conn).sendAlertLocked"),
+];
+
+/// Entry points of programs that Go's own linker made, by which the function table is checked.
+pub(super) const ENTRIES: [&str; 2] = ["_rt0_amd64_linux", "_rt0_arm64_linux"];
+
+/// Names to look for in function tables.
+pub fn names() -> impl Iterator<Item = &'static str> {
+    HOOKS.into_iter().map(|(_, name)| name).chain(ENTRIES)
+}
+
+/// The library, where a program has it.
+///
+/// # Errors
+/// The file cannot be read, or its tables are malformed.
+pub fn find(elf: &Elf, names: &Names) -> Result<Option<Library>, Error> {
+    let Some(functions) = functions::find(elf, names)? else {
+        return Ok(None);
+    };
+    let hook = |(name, symbol)| -> Result<Hook, Error> {
+        let place = functions.get(symbol).map(|function| place(elf, *function));
+        let place = place.transpose()?.flatten();
+        Ok(Hook { name, place })
+    };
+    let hooks: Vec<_> = HOOKS.into_iter().map(hook).collect::<Result<_, _>>()?;
+    if hooks.iter().all(|hook| hook.place.is_none()) {
+        return Ok(None);
+    }
+    let version = build::version(elf)?;
+    // A type that cannot be read is one that says nothing.
+    let types = types::Types::find(elf);
+    let code = types
+        .as_ref()
+        .map(types::Types::members)
+        .unwrap_or_default();
+    let itabs = types.as_ref().map(types::Types::itabs).unwrap_or_default();
+    let mut library = Library {
+        family: Family::Go,
+        version: version.as_ref().map(|version| version.text.clone()),
+        hooks,
+        members: members(version.as_ref(), &code),
+        itabs,
+    };
+    if let Some(reason) = unsupported(elf, version.as_ref()) {
+        library.withdraw(reason);
+    }
+    Ok(Some(library))
+}
+
+/// Where arguments are on the stack, not in registers.
+fn unsupported(elf: &Elf, version: Option<&Version>) -> Option<&'static str> {
+    let minor = version?.minor;
+    let in_registers_from = match elf.architecture {
+        Architecture::X86_64 => 17,
+        Architecture::Aarch64 => 18,
+    };
+    (minor < in_registers_from).then_some("this Go passes arguments on the stack")
+}
+
+/// Of types where there are any, compared with the table; else of the table, by version.
+fn members(version: Option<&Version>, code: &Code) -> Vec<Member> {
+    if !code.is_empty() {
+        return layouts::CONN.members(code).1;
+    }
+    let known: BTreeMap<_, Offsets> = version
+        .and_then(|version| layouts::CONN.of(layouts::column(version.minor)?))
+        .unwrap_or_default();
+    let finding = |name| match known.get(name) {
+        Some(offsets) => Finding::Table(offsets.clone()),
+        None => Finding::Unavailable {
+            reason: "no types in the file, and not in the table for this version".to_owned(),
+        },
+    };
+    let members = layouts::CONN.members.iter();
+    let members = members.map(|&(name, _)| Member {
+        name,
+        finding: finding(name),
+    });
+    members.collect()
+}

@@ -1,0 +1,321 @@
+//! Go's type descriptors (internal/abi/type.go), kept in every program for its runtime. They say
+//! where the members of its structs are, whatever the version.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use super::super::{Elf, Error, Offsets, layout::Code};
+
+/// Method tables looked at; large programs have some thousand.
+const MOST: u64 = 1 << 16;
+/// Members of a struct.
+const MOST_MEMBERS: u64 = 256;
+/// Longest name.
+const LONGEST: usize = 128;
+/// Method tables kept.
+const MOST_ITABS: usize = 4096;
+
+/// `abi.Type`: size, pointer bytes, hash, flags, alignments, kind, equal, data, name, pointer type.
+const TYPE: u64 = 48;
+const FLAGS: u64 = 20;
+const KIND: u64 = 23;
+const NAME: u64 = 40;
+/// The name has a star in front that the type has not (`abi.TFlagExtraStar`).
+const EXTRA_STAR: u8 = 2;
+const KIND_MASK: u8 = 31;
+const INTERFACE: u8 = 20;
+const POINTER: u8 = 22;
+const STRUCT: u8 = 25;
+
+/// From a `net.TCPConn` to its file descriptor: package of each struct, and the member followed.
+const DESCRIPTOR: [(&str, &str); 4] = [
+    ("net", "conn"),
+    ("net", "fd"),
+    ("net", "pfd"),
+    ("internal/poll", "Sysfd"),
+];
+
+/// Members of `tls.Conn`, by any of their names over time, and the bytes read of each.
+const CONN: &[(&str, &[&str], u8)] = &[
+    ("conn.conn", &["conn"], 16),
+    ("conn.is_client", &["isClient"], 1),
+    (
+        "conn.handshake_complete",
+        &["isHandshakeComplete", "handshakeStatus"],
+        4,
+    ),
+    ("conn.handshake_err", &["handshakeErr"], 16),
+    ("conn.vers", &["vers"], 2),
+    ("conn.cipher_suite", &["cipherSuite"], 2),
+    ("conn.did_resume", &["didResume"], 1),
+    ("conn.did_hrr", &["didHRR"], 1),
+    ("conn.server_name", &["serverName"], 16),
+    ("conn.client_protocol", &["clientProtocol"], 16),
+];
+
+/// The method table by which a value of a type is an interface: tells what an interface holds.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Itab {
+    /// Address as linked.
+    pub address: u64,
+    /// `*net.TCPConn`.
+    pub type_name: String,
+    /// `net.Conn`.
+    pub interface: String,
+}
+
+/// The types of a program, as far as they are connections or errors.
+pub struct Types<'a> {
+    elf: &'a Elf<'a>,
+    /// What names are relative to.
+    base: u64,
+    itabs: Vec<(Itab, u64)>,
+}
+
+/// A member of a struct.
+#[derive(Clone, Copy)]
+struct Field {
+    kind: u64,
+    /// As kept.
+    offset: u64,
+}
+
+type Struct = BTreeMap<String, Field>;
+
+impl<'a> Types<'a> {
+    /// Finds them; None where a program has none.
+    #[must_use]
+    pub fn find(elf: &'a Elf<'a>) -> Option<Self> {
+        // Position-independent programs have their types where the loader can relocate them. From
+        // 1.27 on they have a section of their own.
+        let places = [
+            ".data.rel.ro.go.type",
+            ".go.type",
+            ".data.rel.ro",
+            ".rodata",
+        ];
+        let base = places.iter().find_map(|name| elf.section(name))?.address;
+        let mut types = Self {
+            elf,
+            base,
+            itabs: Vec::new(),
+        };
+        for address in types.addresses() {
+            if types.itabs.len() < MOST_ITABS
+                && let Ok(Some(itab)) = types.itab(address)
+            {
+                types.itabs.push(itab);
+            }
+        }
+        (!types.itabs.is_empty()).then_some(types)
+    }
+
+    /// Addresses of method tables.
+    fn addresses(&self) -> Vec<u64> {
+        let names = [".itablink", ".data.rel.ro.itablink"];
+        if let Some(list) = names.iter().find_map(|name| self.elf.section(name)) {
+            let count = ((list.file.end - list.file.start) / 8).min(MOST);
+            let at = (0..count).map(|index| list.file.start + 8 * index);
+            let addresses = at.filter_map(|at| self.elf.reader.array(at).ok());
+            return addresses.map(u64::from_le_bytes).collect();
+        }
+        self.in_a_row().unwrap_or_default()
+    }
+
+    /// From 1.27 on there is no list of them: they are one after another among the types, where
+    /// `runtime.moduledata` says.
+    fn in_a_row(&self) -> Option<Vec<u64>> {
+        let module = self.elf.section(".go.module")?.file.start;
+        let word = |index: u64| {
+            self.elf
+                .reader
+                .array(module + 8 * index)
+                .map(u64::from_le_bytes)
+        };
+        // types, typedesclen, etypes, itaboffset, itabsize.
+        let [types, offset, size] = [word(37).ok()?, word(40).ok()?, word(41).ok()?];
+        let start = types.checked_add(offset)?;
+        let end = start.checked_add(size)?;
+        if types != self.base || end > word(39).ok()? {
+            return None;
+        }
+        let mut addresses = Vec::new();
+        let mut address = start;
+        while address < end && addresses.len() < usize::try_from(MOST).ok()? {
+            addresses.push(address);
+            let interface = self.elf.number(address).ok()?;
+            if self.kind(interface).ok()? != INTERFACE {
+                return None;
+            }
+            // abi.InterfaceType: package, methods as slice.
+            let methods = self.elf.number(interface.checked_add(TYPE + 16)?).ok()?;
+            address = address.checked_add(24 + 8 * methods.clamp(1, 1 << 16))?;
+        }
+        Some(addresses)
+    }
+
+    /// A method table of connections or errors, and its type.
+    fn itab(&self, address: u64) -> Result<Option<(Itab, u64)>, Error> {
+        // abi.ITab: interface type, type.
+        let interface = self.name(self.elf.number(address)?)?;
+        if !["error", "net.Conn"].contains(&&interface[..]) {
+            return Ok(None);
+        }
+        let of = self.elf.number(address.saturating_add(8))?;
+        let itab = Itab {
+            address,
+            type_name: self.name(of)?,
+            interface,
+        };
+        Ok(Some((itab, of)))
+    }
+
+    /// The method tables of connections and errors.
+    #[must_use]
+    pub fn itabs(&self) -> Vec<Itab> {
+        self.itabs.iter().map(|(itab, _)| itab.clone()).collect()
+    }
+
+    /// Where the members are. A type that cannot be read says nothing.
+    #[must_use]
+    pub fn members(&self) -> Code {
+        self.conn().unwrap_or_default()
+    }
+
+    fn conn(&self) -> Option<Code> {
+        let conn = self.pointed("*tls.Conn")?;
+        let conn = self.members_of(conn, "crypto/tls").ok()??;
+        let shift = shift(&conn)?;
+        let mut code = Code::new();
+        let mut add = |name, offset: u64, width| {
+            let offset = u32::try_from(offset >> shift);
+            let offset = offset.map_err(|_| "absurd offset".to_owned());
+            let offsets = offset.map(|offset| Offsets {
+                path: vec![offset],
+                width,
+                bits: None,
+            });
+            code.insert(name, offsets);
+        };
+        for (member, names, width) in CONN {
+            let field = names.iter().find_map(|name| conn.get(*name));
+            if let Some(field) = field {
+                add(member, field.offset, *width);
+            }
+        }
+        if let Some(offset) = self.descriptor() {
+            add("net_fd.sysfd", offset, 4);
+        }
+        Some(code)
+    }
+
+    /// Offset of the file descriptor in a `net.netFD`.
+    fn descriptor(&self) -> Option<u64> {
+        let mut of = self.pointed("*net.TCPConn")?;
+        let mut offset = 0u64;
+        for (package, member) in DESCRIPTOR {
+            if self.kind(of).ok()? == POINTER {
+                of = self.elf.number(of.checked_add(TYPE)?).ok()?;
+                offset = 0;
+            }
+            let field = *self.members_of(of, package).ok()??.get(member)?;
+            offset = offset.checked_add(field.offset)?;
+            of = field.kind;
+        }
+        Some(offset)
+    }
+
+    /// What a pointer type of that name points to: one that some interface holds, or, until 1.26, one
+    /// of the list of all types without a name of their own.
+    fn pointed(&self, name: &str) -> Option<u64> {
+        let held = self.itabs.iter().map(|(_, of)| *of);
+        let pointer = held.chain(self.listed()).find(|of| {
+            self.kind(*of).is_ok_and(|kind| kind == POINTER)
+                && self.name(*of).is_ok_and(|found| found == name)
+        });
+        self.elf.number(pointer?.checked_add(TYPE)?).ok()
+    }
+
+    fn listed(&self) -> impl Iterator<Item = u64> {
+        let names = [".typelink", ".data.rel.ro.typelink"];
+        let list = names.iter().find_map(|name| self.elf.section(name));
+        let range = list.map(|list| list.file.clone()).unwrap_or_default();
+        let count = ((range.end - range.start) / 4).min(MOST);
+        (0..count).filter_map(move |index| {
+            let offset = self.elf.reader.array(range.start + 4 * index).ok()?;
+            self.base.checked_add(u32::from_le_bytes(offset).into())
+        })
+    }
+
+    /// Name of a type. Names of named types are kept with the star of their pointer type.
+    fn name(&self, of: u64) -> Result<String, Error> {
+        let at = self.elf.offset(of.saturating_add(NAME))?;
+        let offset = self.elf.reader.array(at).map(u32::from_le_bytes)?;
+        let flags = self.elf.reader.array::<1>(at - NAME + FLAGS)?;
+        let name = self.string(self.base.saturating_add(offset.into()))?;
+        let extra_star = flags[0] & EXTRA_STAR != 0;
+        Ok(match name.strip_prefix('*') {
+            Some(rest) if extra_star => rest.to_owned(),
+            _ => name,
+        })
+    }
+
+    /// Flags, length as varint, bytes.
+    fn string(&self, address: u64) -> Result<String, Error> {
+        let at = self.elf.offset(address)?;
+        let [_, low, high] = self.elf.reader.array(at)?;
+        let (length, bytes) = match (low, high) {
+            (low, _) if low < 0x80 => (usize::from(low), 1),
+            _ => (usize::from(low & 0x7f) | usize::from(high) << 7, 2),
+        };
+        if length > LONGEST {
+            return Err(Error::TooLarge);
+        }
+        let mut name = [0; LONGEST];
+        if self.elf.reader.paged(&mut name[..length], at + 1 + bytes)? < length {
+            return Err(Error::Truncated);
+        }
+        Ok(String::from_utf8_lossy(&name[..length]).into_owned())
+    }
+
+    /// Members of a struct; None where it is none, or not of that package.
+    fn members_of(&self, of: u64, package: &str) -> Result<Option<Struct>, Error> {
+        if self.kind(of)? != STRUCT {
+            return Ok(None);
+        }
+        let word = |index: u64| self.elf.number(of.saturating_add(TYPE + 8 * index));
+        // abi.StructType: package, members as slice.
+        if self.string(word(0)?)? != package {
+            return Ok(None);
+        }
+        let (first, count) = (word(1)?, word(2)?);
+        let mut members = Struct::new();
+        for index in 0..count.min(MOST_MEMBERS) {
+            // abi.StructField: name, type, offset.
+            let at = first.saturating_add(24 * index);
+            let name = self.string(self.elf.number(at)?)?;
+            let field = Field {
+                kind: self.elf.number(at.saturating_add(8))?,
+                offset: self.elf.number(at.saturating_add(16))?,
+            };
+            members.insert(name, field);
+        }
+        Ok(Some(members))
+    }
+
+    fn kind(&self, of: u64) -> Result<u8, Error> {
+        let at = self.elf.offset(of.saturating_add(KIND))?;
+        Ok(self.elf.reader.array::<1>(at)?[0] & KIND_MASK)
+    }
+}
+
+/// Before 1.19 the lowest bit of an offset told whether the member is embedded. The second member of
+/// `tls.Conn`, after an interface, shows which it is.
+fn shift(conn: &Struct) -> Option<u32> {
+    match conn.get("isClient")?.offset {
+        0x10 => Some(0),
+        0x20 => Some(1),
+        _ => None,
+    }
+}
