@@ -1,12 +1,18 @@
 //! `tls-trace inspect`: what a file says about the TLS library in it.
 
-use std::{fs::File, path::PathBuf, process::ExitCode};
+use std::{
+    fmt::{self, Write as _},
+    fs::File,
+    path::PathBuf,
+    process::ExitCode,
+};
 
 use serde::Serialize;
 
 use crate::{
-    inspect::{self, Inspection},
+    inspect::{self, Coverage, Error, Finding, Hook, Inspection, Library, Member, Reason},
     report::SCHEMA,
+    sink::escape::escaped,
 };
 
 /// Say which TLS library is in a file, what could be probed in it, and how that was found
@@ -27,12 +33,13 @@ pub struct Inspect {
 const EXAMPLES: &str = "\
 Examples:
   tls-trace inspect /usr/lib/x86_64-linux-gnu/libssl.so.3
-  tls-trace inspect --json \"$(which node)\" | jq .libraries[].family
+  tls-trace inspect --json \"$(which node)\" | jq .coverage
 
-Ends with 1 when a file cannot be inspected.";
+Ends with 1 when a file cannot be inspected. What is printed is explained in docs/inspect.md.";
 
+/// What is said of a file.
 #[derive(Serialize)]
-struct Line<'a> {
+struct Findings<'a> {
     schema: u32,
     file: String,
     #[serde(flatten)]
@@ -45,16 +52,20 @@ impl Inspect {
     pub fn execute(self) -> anyhow::Result<ExitCode> {
         let mut well = true;
         for path in &self.files {
-            let inspected = File::open(path).map_err(inspect::Error::Io);
+            let inspected = File::open(path).map_err(Error::Io);
             let inspected = inspected.and_then(|file| inspect::inspect(&file));
             well &= inspected.is_ok();
-            let line = Line {
+            let findings = Findings {
                 schema: SCHEMA,
                 file: path.display().to_string(),
                 inspection: inspected.as_ref().ok(),
                 error: inspected.as_ref().err().map(ToString::to_string),
             };
-            anstream::println!("{}", serde_json::to_string(&line)?);
+            if self.json {
+                anstream::println!("{}", serde_json::to_string(&findings)?);
+            } else {
+                anstream::print!("{findings}");
+            }
         }
         Ok(if well {
             ExitCode::SUCCESS
@@ -62,4 +73,96 @@ impl Inspect {
             ExitCode::FAILURE
         })
     }
+}
+
+impl fmt::Display for Findings<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let file = escaped(&self.file);
+        if let Some(error) = &self.error {
+            return writeln!(f, "{file}: {}", escaped(error));
+        }
+        let Some(inspection) = self.inspection else {
+            return Ok(());
+        };
+        writeln!(f, "{file}: {}", coverage(&inspection.coverage))?;
+        for library in &inspection.libraries {
+            show(f, library)?;
+        }
+        Ok(())
+    }
+}
+
+/// The verdict, as one phrase.
+pub fn coverage(coverage: &Coverage) -> String {
+    let list = |labels: Vec<&str>| labels.join(", ");
+    match coverage {
+        Coverage::Covered { by } => {
+            let by = by.iter().map(|family| family.label());
+            format!("covered by {}", list(by.collect()))
+        }
+        Coverage::WireOnly { why } => {
+            let why = why.iter().map(|reason: &Reason| reason.label());
+            format!("wire only: {}", list(why.collect()))
+        }
+        Coverage::NoTls => "no TLS".to_owned(),
+    }
+}
+
+fn show(f: &mut fmt::Formatter<'_>, library: &Library) -> fmt::Result {
+    let version = library.version.as_deref().unwrap_or("of no known layout");
+    writeln!(f, "  {} {}", library.family.label(), escaped(version))?;
+    for Hook { name, place } in &library.hooks {
+        match place {
+            Some(place) => writeln!(
+                f,
+                "    {name:<24} at {:#x}, {} bytes, {} returns{}",
+                place.offset,
+                place.size,
+                place.returns.len(),
+                if place.leaves == 0 {
+                    ""
+                } else {
+                    ", tail calls"
+                },
+            )?,
+            None => writeln!(f, "    {name:<24} not found")?,
+        }
+    }
+    for Member { name, finding } in &library.members {
+        match finding {
+            Finding::BinaryAndTable(_) | Finding::Binary(_) | Finding::Table(_) => {
+                let how = match finding {
+                    Finding::BinaryAndTable(_) => "in the file and in the table",
+                    Finding::Binary(_) => "in the file",
+                    _ => "in the table",
+                };
+                writeln!(f, "    {name:<24} {:<14} {how}", path(finding))?;
+            }
+            Finding::Unavailable { reason } => {
+                writeln!(f, "    {name:<24} unavailable: {}", escaped(reason))?;
+            }
+        }
+    }
+    if !library.itabs.is_empty() {
+        writeln!(
+            f,
+            "    {} method tables of connections and errors",
+            library.itabs.len()
+        )?;
+    }
+    Ok(())
+}
+
+fn path(finding: &Finding) -> String {
+    let mut text = String::new();
+    for (index, offset) in finding
+        .offsets()
+        .iter()
+        .flat_map(|found| found.path.iter().enumerate())
+    {
+        let arrow = if index == 0 { "" } else { "→" };
+        // Writing to a String cannot fail.
+        let _ = write!(text, "{arrow}{offset:#x}");
+    }
+    text
 }

@@ -8,6 +8,7 @@
 
 mod accessor;
 mod boringssl;
+mod coverage;
 mod decode;
 mod elf;
 mod functions;
@@ -25,6 +26,7 @@ use serde::Serialize;
 
 use self::symbols::{Names, Symbols};
 pub use self::{
+    coverage::{Coverage, Reason},
     elf::{Architecture, Elf},
     go::Itab,
     read::{Limits, ReadAt, Reader},
@@ -65,6 +67,9 @@ pub struct Inspection {
     pub build_id: Option<String>,
     /// TLS libraries found in it.
     pub libraries: Vec<Library>,
+    /// Whether probes in it explain its connections.
+    #[serde(flatten)]
+    pub coverage: Coverage,
 }
 
 /// A family of TLS libraries: the same functions, the same structs.
@@ -238,6 +243,7 @@ pub fn inspect_source(source: &dyn ReadAt, limits: Limits) -> Result<Inspection,
     Ok(Inspection {
         architecture: elf.architecture,
         build_id: elf.build_id(),
+        coverage: coverage::of(&elf, &symbols, &libraries)?,
         libraries,
     })
 }
@@ -249,6 +255,7 @@ fn names() -> Result<&'static Names, Error> {
     NAMES
         .get_or_init(|| {
             let names = openssl::names().chain(boringssl::names());
+            let names = names.chain(coverage::names());
             Names::new(names.chain(gnutls::names()).chain(go::names())).ok()
         })
         .as_ref()

@@ -1,6 +1,6 @@
 //! Where reports go. A sink knows nothing of hooks, and never makes the tracer wait.
 
-mod escape;
+pub mod escape;
 pub mod filter;
 pub mod http;
 pub mod json;

@@ -10,6 +10,7 @@ use super::{Outcome, count::Count};
 
 /// Licences that ask for no more than to be named, by their SPDX identifiers.
 const ALLOWED: &[&str] = &[
+    "0BSD",
     "Apache-2.0",
     "BSD-2-Clause",
     "BSD-3-Clause",

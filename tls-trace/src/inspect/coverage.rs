@@ -1,0 +1,172 @@
+//! Whether what a file does over TLS can be asked from the library in it, or only seen on the wire.
+
+use std::sync::OnceLock;
+
+use aho_corasick::AhoCorasick;
+use serde::Serialize;
+
+use super::{Elf, Error, Family, Library, symbols::Symbols};
+
+/// Whether probes in a file, or in the files of a process, explain its TLS connections.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case", tag = "coverage")]
+pub enum Coverage {
+    /// These can be probed.
+    Covered {
+        /// Which.
+        by: Vec<Family>,
+    },
+    /// There is TLS, but nothing to probe: verdicts come from the kernel and the wire.
+    WireOnly {
+        /// Why not.
+        why: Vec<Reason>,
+    },
+    /// Nothing of TLS was found.
+    NoTls,
+}
+
+/// Why a TLS library cannot be probed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Reason {
+    /// OpenSSL without symbols.
+    StrippedOpenssl,
+    /// BoringSSL, or one of its forks, without symbols.
+    StrippedBoringssl,
+    /// rustls: its functions are inlined differently in every build.
+    Rustls,
+    /// A Java virtual machine, whose TLS is Java.
+    Jvm,
+    /// NSS.
+    Nss,
+    /// wolfSSL.
+    Wolfssl,
+    /// Mbed TLS.
+    Mbedtls,
+    /// s2n-tls.
+    S2n,
+    /// Labels of the TLS key schedule, and nothing known beside them.
+    UnknownLibrary,
+    /// A known library, but not all that is needed of it can be found.
+    Incomplete,
+    /// The file could not be read, or not to the end.
+    Unreadable,
+}
+
+impl Reason {
+    /// Stable label.
+    #[must_use]
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::StrippedOpenssl => "stripped_openssl",
+            Self::StrippedBoringssl => "stripped_boringssl",
+            Self::Rustls => "rustls",
+            Self::Jvm => "jvm",
+            Self::Nss => "nss",
+            Self::Wolfssl => "wolfssl",
+            Self::Mbedtls => "mbedtls",
+            Self::S2n => "s2n",
+            Self::UnknownLibrary => "unknown_library",
+            Self::Incomplete => "incomplete",
+            Self::Unreadable => "unreadable",
+        }
+    }
+}
+
+/// Functions that only these libraries have.
+const SIGNS: [(&str, Reason); 5] = [
+    ("JNI_CreateJavaVM", Reason::Jvm),
+    ("SSL_ForceHandshake", Reason::Nss),
+    ("wolfSSL_negotiate", Reason::Wolfssl),
+    ("mbedtls_ssl_handshake", Reason::Mbedtls),
+    ("s2n_negotiate", Reason::S2n),
+];
+
+/// Names to look for in symbol tables.
+pub fn names() -> impl Iterator<Item = &'static str> {
+    SIGNS.into_iter().map(|(sign, _)| sign)
+}
+
+/// The function without which probes in a library explain nothing.
+fn essential(family: Family) -> &'static [&'static str] {
+    match family {
+        Family::OpensslSsl | Family::Boringssl => &["SSL_do_handshake"],
+        Family::Gnutls => &["gnutls_handshake"],
+        Family::Go => &["clientHandshake", "serverHandshake"],
+        Family::OpensslCrypto => &[],
+    }
+}
+
+/// The verdict on a file.
+///
+/// # Errors
+/// The file cannot be read.
+pub fn of(elf: &Elf, symbols: &Symbols, libraries: &[Library]) -> Result<Coverage, Error> {
+    // libcrypto alone shakes no hands.
+    let tls = || {
+        libraries
+            .iter()
+            .filter(|library| library.family != Family::OpensslCrypto)
+    };
+    let can = |library: &&Library| {
+        let mut essential = essential(library.family).iter();
+        essential.any(|name| library.place(name).is_some())
+    };
+    let by: Vec<_> = tls().filter(can).map(|library| library.family).collect();
+    if !by.is_empty() {
+        return Ok(Coverage::Covered { by });
+    }
+    if tls().next().is_some() {
+        let why = vec![Reason::Incomplete];
+        return Ok(Coverage::WireOnly { why });
+    }
+    let signs = SIGNS.into_iter().filter(|(sign, _)| symbols.has(sign));
+    let mut why: Vec<_> = signs.map(|(_, reason)| reason).collect();
+    if why.is_empty() {
+        why.extend(by_strings(elf)?);
+    }
+    Ok(match why[..] {
+        [] => Coverage::NoTls,
+        _ => Coverage::WireOnly { why },
+    })
+}
+
+/// Labels of the key schedules of TLS 1.3 (RFC 8446, 7.1) and 1.2 (RFC 5246, 6.3), which are in the
+/// data of every implementation; then the names of source files that their libraries keep.
+const STRINGS: [&str; 6] = [
+    "c hs traffic",
+    "extended master secret",
+    "key expansion",
+    "ssl/statem/",
+    "ssl/tls13_client.cc",
+    "rustls",
+];
+
+fn by_strings(elf: &Elf) -> Result<Option<Reason>, Error> {
+    static SEARCH: OnceLock<Option<AhoCorasick>> = OnceLock::new();
+    let search = SEARCH.get_or_init(|| AhoCorasick::new(STRINGS).ok());
+    let search = search.as_ref().ok_or(Error::TooLarge)?;
+    let longest = STRINGS.iter().map(|string| string.len()).max();
+    let overlap = longest.unwrap_or(1) - 1;
+    let mut seen = [false; STRINGS.len()];
+    // Constants are in segments that are not written to; some linkers put them among the code.
+    let constant = elf.segments.iter().filter(|segment| !segment.writable);
+    for segment in constant {
+        elf.reader.scan(segment.file(), overlap, |_, piece| {
+            for found in search.find_iter(piece) {
+                seen[found.pattern()] = true;
+            }
+            Ok(!seen.iter().all(|seen| *seen))
+        })?;
+    }
+    let [tls13, extended, expansion, statem, boring, rustls] = seen;
+    if !(tls13 || extended && expansion) {
+        return Ok(None);
+    }
+    Ok(Some(match (statem, boring, rustls) {
+        (true, ..) => Reason::StrippedOpenssl,
+        (_, true, _) => Reason::StrippedBoringssl,
+        (.., true) => Reason::Rustls,
+        _ => Reason::UnknownLibrary,
+    }))
+}
