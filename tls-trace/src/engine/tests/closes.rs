@@ -3,17 +3,13 @@
 use rstest::rstest;
 
 use super::{
-    bytes::{Offer, client_hello},
+    bytes::hello,
     story::{Story, task},
 };
 use crate::{
     event::{EventKind, Function, ResetReason, TcpState},
     report::{Cause, CloseKind, Confidence, Initiator, Outcome, Phase},
 };
-
-fn hello() -> Vec<u8> {
-    client_hello(Offer::default())
-}
 
 fn client() -> Story {
     let mut story = Story::client();

@@ -1,13 +1,9 @@
 //! The one fact a line shows.
 
 use super::{
-    bytes::{Offer, alert, client_hello, flight_13},
+    bytes::{alert, flight_13, hello},
     story::Story,
 };
-
-fn hello() -> Vec<u8> {
-    client_hello(Offer::default())
-}
 
 fn decisive(story: &Story) -> Vec<&str> {
     let evidence = story.report().verdict.evidence.iter();

@@ -8,3 +8,5 @@ mod decisive;
 mod handshakes;
 mod resting;
 mod story;
+mod unfinished;
+mod verdicts;
