@@ -425,6 +425,33 @@ pub struct Report {
     pub phases_ms: PhasesMs,
     /// Id of the report of the other end, when it is on this host.
     pub peer_report: Option<ConnectionId>,
+    /// What passed, oldest first; only where it was asked for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub history: Vec<Passed>,
+}
+
+/// A message, or several alike in a row, that passed on the connection.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Passed {
+    /// Milliseconds since the first event of the connection.
+    pub at_ms: f64,
+    /// `egress`: sent by the local end.
+    pub direction: Direction,
+    /// What it was; already escaped.
+    pub what: String,
+    /// Its bytes on the wire.
+    pub bytes: u64,
+    /// So many entries before this one were left out.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub left_out_before: usize,
+}
+
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "the signature serde asks for"
+)]
+fn is_zero(number: &usize) -> bool {
+    *number == 0
 }
 
 /// Application-layer protocol negotiation (RFC 7301).

@@ -3,9 +3,13 @@
 use jiff::tz::TimeZone;
 
 use crate::{
+    engine,
     report::Report,
     sink::{Sink, filter::Filter, json, output::Output, text::Text},
 };
+
+/// Entries of each connection's history that are kept, from its beginning and from its end.
+const HISTORY: usize = 24;
 
 /// How reports are printed.
 #[derive(Clone, Copy, Debug, clap::Args)]
@@ -17,6 +21,28 @@ pub struct Print {
     /// Print all evidence below each line
     #[arg(short, long, conflicts_with = "json")]
     pub verbose: bool,
+
+    /// Print everything that passed below each line, with the evidence between it
+    #[arg(long)]
+    pub explain: bool,
+}
+
+impl Print {
+    /// None: JSON.
+    pub fn text(self) -> Option<Text> {
+        (!self.json).then(|| Text {
+            time_zone: TimeZone::system(),
+            evidence: self.verbose || self.explain,
+        })
+    }
+
+    /// Settings of an engine that notes what is to be printed.
+    pub fn engine(self) -> engine::Config {
+        engine::Config {
+            history: if self.explain { HISTORY } else { 0 },
+            ..engine::Config::default()
+        }
+    }
 }
 
 /// Prints what a filter passes.
@@ -31,14 +57,10 @@ pub struct Printer {
 impl Printer {
     /// Prints to `output`.
     pub fn new(output: Output, filter: Filter, print: Print) -> Self {
-        let text = (!print.json).then(|| Text {
-            time_zone: TimeZone::system(),
-            evidence: print.verbose,
-        });
         Self {
             output,
             filter,
-            text,
+            text: print.text(),
         }
     }
 

@@ -37,7 +37,7 @@ pub struct Run {
     all: bool,
 
     /// Print nothing on standard output
-    #[arg(long, conflicts_with_all = ["json", "all", "verbose"])]
+    #[arg(long, conflicts_with_all = ["json", "all", "verbose", "explain"])]
     quiet: bool,
 
     /// Unix socket that `tls-trace tail` reads from, or `off`
@@ -126,7 +126,7 @@ impl Run {
         let socket = path.as_deref().map(socket::Server::bind).transpose()?;
         let http = self.http.bind().await?;
         let address = http.as_ref().map(http::Server::address).transpose()?;
-        let tracer = Tracer::start(&self.source.into())?;
+        let tracer = Tracer::start(&self.source.into(), self.print.engine())?;
         if self.strict {
             refuse_skipped(tracer.hooks())?;
         }

@@ -81,7 +81,7 @@ impl Tail {
                     format!("no daemon answers on {here}, and tracing without one needs privileges")
                 })?;
                 eprintln!("tls-trace: no daemon answers on {here}: tracing without one");
-                let tracer = Tracer::start(&self.source.into())?;
+                let tracer = Tracer::start(&self.source.into(), self.print.engine())?;
                 warn_of_missing(tracer.hooks());
                 let summary = tracer.run(&mut [&mut printer], stop).await?;
                 printer.finish().await;

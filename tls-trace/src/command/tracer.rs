@@ -90,7 +90,7 @@ impl Tracer {
     ///
     /// # Errors
     /// Nothing could be attached.
-    pub fn start(options: &live::Options) -> anyhow::Result<Self> {
+    pub fn start(options: &live::Options, config: engine::Config) -> anyhow::Result<Self> {
         let live = match Live::start(options) {
             Ok(live) => live,
             Err(error) => match capability::missing() {
@@ -104,7 +104,7 @@ impl Tracer {
         let scan = move || Existing::scan(cgroup_root.as_deref());
         Ok(Self {
             live,
-            engine: Engine::new(engine::Config::default()),
+            engine: Engine::new(config),
             processes,
             cgroups,
             scan: tokio::task::spawn_blocking(scan),
@@ -144,7 +144,11 @@ impl Tracer {
             self.take(&mut batch, sinks);
             if ticked.elapsed() >= TICK {
                 ticked = Instant::now();
-                self.engine.tick(self.live.now(), &mut batch.outputs);
+                let now = self.live.now();
+                for sink in &mut *sinks {
+                    sink.tick(now);
+                }
+                self.engine.tick(now, &mut batch.outputs);
                 self.deliver(&mut batch, sinks);
             }
             if told.is_none_or(|told| told.elapsed() >= STATUS) {
@@ -196,16 +200,17 @@ impl Tracer {
             }
             self.take(batch, sinks);
         }
-        self.engine.finish(self.live.now(), &mut batch.outputs);
+        let now = self.live.now();
+        for sink in &mut *sinks {
+            sink.finish(now);
+        }
+        self.engine.finish(now, &mut batch.outputs);
         self.deliver(batch, sinks);
         self.tell_status(sinks);
         Ok(())
     }
 
     fn take(&mut self, batch: &mut Batch, sinks: Sinks<'_, '_>) {
-        for sink in &mut *sinks {
-            sink.events(&batch.events);
-        }
         for mut event in batch.events.drain(..) {
             if let Some(task) = event.kind.task_mut() {
                 // Now, while the process and its container are there.
@@ -214,9 +219,13 @@ impl Tracer {
                     self.cgroups.path(task.cgroup, task.pid);
                 }
             }
-            if let Some(existing) = self.existing.before(&event) {
-                self.engine.event(&existing, &mut batch.outputs);
-            }
+            batch.complete.extend(self.existing.before(&event));
+            batch.complete.push(event);
+        }
+        for sink in &mut *sinks {
+            sink.events(&batch.complete);
+        }
+        for event in batch.complete.drain(..) {
             self.engine.event(&event, &mut batch.outputs);
         }
         self.deliver(batch, sinks);
@@ -275,6 +284,8 @@ const UNREADABLE: &str = "cannot read events from the kernel";
 #[derive(Debug, Default)]
 struct Batch {
     events: Vec<Event>,
+    /// The same, with what is known of processes, and of connections that are older.
+    complete: Vec<Event>,
     outputs: Vec<Output>,
 }
 

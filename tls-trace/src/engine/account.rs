@@ -68,6 +68,11 @@ pub(super) fn report(
         tcp: tcp(case),
         phases_ms: phases(connection),
         peer_report: connection.peer,
+        history: connection
+            .history
+            .as_ref()
+            .map(|history| history.passed(connection.first))
+            .unwrap_or_default(),
     }
 }
 

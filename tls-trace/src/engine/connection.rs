@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::{
     close::{self, PeerEnd},
     handshake::{Handshake, sender},
+    history::History,
     interner::Interner,
     moment::{Endpoint, Moment},
     transport::{Ending, Transport},
@@ -48,6 +49,8 @@ pub(super) struct Connection {
     pub(super) ending: Option<Box<Ending>>,
     pub(super) tls: Option<Box<Handshake>>,
     pub(super) conversation: Option<Box<Conversation>>,
+    /// Only where histories are asked for.
+    pub(super) history: Option<Box<History>>,
     /// The other end's socket, when it is on this host.
     pub(super) peer: Option<ConnectionId>,
     /// What it did, once it is gone.
@@ -102,6 +105,7 @@ impl Connection {
             ending: None,
             tls: None,
             conversation: None,
+            history: None,
             peer: None,
             peer_end: None,
             settles: None,
@@ -131,6 +135,7 @@ impl Connection {
     pub(super) fn close(&mut self) {
         let sent_hello = self.sent_hello();
         self.tls = None;
+        self.history = None;
         self.settles = None;
         self.told = Told {
             sent_hello,

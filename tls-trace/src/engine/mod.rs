@@ -10,6 +10,7 @@ mod connection;
 mod endpoints;
 mod evidence;
 mod handshake;
+mod history;
 mod interner;
 mod kernel_events;
 mod moment;
@@ -28,6 +29,8 @@ mod verdict;
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::{
     event::{ConnectionId, Event, Timestamp},
     report::{Cause, Initiator, Outcome, Phase, Report, Role},
@@ -36,7 +39,7 @@ use crate::{
 use tracker::Tracker;
 
 /// Settings of an [`Engine`].
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Config {
     /// Connections tracked at most; the least recently active is evicted and counted.
     pub max_connections: usize,
@@ -47,6 +50,9 @@ pub struct Config {
     /// How long a TLS 1.3 client that finished may wait for the server's first record before its
     /// handshake is counted as established.
     pub provisional: Duration,
+    /// Entries of the history of each connection: so many from its beginning, and as many from its
+    /// end. 0: reports have no history.
+    pub history: usize,
 }
 
 impl Default for Config {
@@ -56,6 +62,7 @@ impl Default for Config {
             settle: Duration::from_millis(300),
             slow_handshake: Duration::from_secs(1),
             provisional: Duration::from_secs(5),
+            history: 0,
         }
     }
 }

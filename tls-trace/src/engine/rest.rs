@@ -42,6 +42,7 @@ impl Resting {
             && connection.peer_end.is_none()
             && connection.settles.is_none()
             && connection.wake.is_none()
+            && connection.history.is_none()
             && connection.told.payload_done;
         let at_rest = idle.then(|| connection.tls.as_deref().map(Handshake::at_rest))?;
         let (handshake, times) = at_rest.unzip();

@@ -22,7 +22,10 @@ impl Connection {
         if !self.remote.is_known() {
             (self.local, self.remote) = (segment.local.into(), segment.remote.into());
         }
-        self.sequence(at, segment);
+        let again = !self.sequence(at, segment);
+        if let Some(history) = &mut self.history {
+            history.segment(at, segment, again);
+        }
         if segment.length > 0 && segment.direction == Direction::Egress && segment.task.pid != 0 {
             self.tcp.accepted = true;
             self.found_process(ProcessSource::Sent, &segment.task, names);
@@ -65,8 +68,8 @@ impl Connection {
         self.conversation = Some(conversation);
     }
 
-    /// Sequence and acknowledgment numbers, TTL.
-    fn sequence(&mut self, at: Timestamp, segment: &Segment) {
+    /// Sequence and acknowledgment numbers, TTL. Returns false for payload that was seen before.
+    fn sequence(&mut self, at: Timestamp, segment: &Segment) -> bool {
         let moment = self.moment(at);
         let flags = segment.flags;
         if segment.direction == Direction::Ingress {
@@ -78,10 +81,12 @@ impl Connection {
         }
         let stream = self.tcp.stream_mut(segment.direction);
         stream.capped |= segment.last;
+        let mut new = true;
         if flags.has(TcpFlags::SYN) {
             stream.set_base(segment.seq.wrapping_add(1));
         } else if segment.length > 0 {
-            if stream.advance(segment.seq, segment.length) {
+            new = stream.advance(segment.seq, segment.length);
+            if new {
                 self.tcp.last_payload = moment;
             } else {
                 self.duplicate(segment);
@@ -92,6 +97,7 @@ impl Connection {
                 .stream_mut(segment.direction.reverse())
                 .acknowledge(segment.ack);
         }
+        new
     }
 
     fn duplicate(&mut self, segment: &Segment) {

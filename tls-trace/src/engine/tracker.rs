@@ -9,6 +9,7 @@ use super::{
     connection::{Connection, Names},
     endpoints::Endpoints,
     handshake::Hello,
+    history::History,
     interner::Interner,
     moment::Endpoint,
     peers::Peers,
@@ -117,6 +118,9 @@ impl Tracker {
         }
         let mut connection = Connection::new(event.time);
         connection.tcp.accepts_visible = self.accepts_visible;
+        if self.config.history > 0 {
+            connection.history = Some(Box::new(History::new(self.config.history)));
+        }
         self.connections.insert(event.connection, connection);
         true
     }
@@ -231,6 +235,9 @@ impl Tracker {
                 return;
             };
             connection.observe(observation);
+            if let Some(history) = &mut connection.history {
+                history.observe(observation);
+            }
             let ObservationKind::ClientHello(message) = &observation.kind else {
                 continue;
             };

@@ -11,15 +11,25 @@ pub(crate) mod sample;
 pub mod socket;
 pub mod text;
 
-use crate::{engine::Handshake, event::Event, report::Report, source::live::Lost};
+use crate::{
+    engine::Handshake,
+    event::{Event, Timestamp},
+    report::Report,
+    source::live::Lost,
+};
 
 pub use escape::{escaped, shortened};
 
 /// A consumer of what the tracer finds. Calls come from the tracing loop: they return at once.
 pub trait Sink {
-    /// A batch of events, before the engine sees it.
+    /// The next events for the engine.
     fn events(&mut self, events: &[Event]) {
         let _ = events;
+    }
+
+    /// The engine is told the time.
+    fn tick(&mut self, now: Timestamp) {
+        let _ = now;
     }
 
     /// A finished report.
@@ -35,6 +45,11 @@ pub trait Sink {
     /// The tracer's own condition, about once a second.
     fn status(&mut self, status: &Status) {
         let _ = status;
+    }
+
+    /// The engine is told that no more events come; reports may follow.
+    fn finish(&mut self, now: Timestamp) {
+        let _ = now;
     }
 }
 

@@ -70,6 +70,7 @@ pub fn failed() -> Report {
         },
         phases_ms: PhasesMs::default(),
         peer_report: None,
+        history: Vec::new(),
     }
 }
 

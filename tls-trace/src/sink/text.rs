@@ -6,7 +6,10 @@ use anstyle::{AnsiColor, Style};
 use jiff::{Timestamp, tz::TimeZone};
 
 use super::{escaped, shortened};
-use crate::report::{Cause, Outcome, Report, Role};
+use crate::{
+    event::Direction,
+    report::{Cause, Evidence, Outcome, Report, Role},
+};
 
 /// Columns for the cause; the few longer labels push the rest of their line.
 const CAUSE: usize = 25;
@@ -22,7 +25,7 @@ const FACT: usize = 120;
 pub struct Text {
     /// Time zone of the clock at the start of each line.
     pub time_zone: TimeZone,
-    /// Print all evidence, one fact a line, below each report.
+    /// Print all evidence, one fact a line, below each report, and the history where there is one.
     pub evidence: bool,
 }
 
@@ -84,13 +87,59 @@ impl Text {
 }
 
 fn write_evidence(report: &Report, out: &mut String) -> fmt::Result {
-    for evidence in &report.verdict.evidence {
-        writeln!(out, "    {:>+10.1} ms  {}", evidence.at_ms, evidence.fact)?;
+    if report.history.is_empty() {
+        for evidence in &report.verdict.evidence {
+            writeln!(out, "    {:>+10.1} ms  {}", evidence.at_ms, evidence.fact)?;
+        }
+    } else {
+        write_history(report, out)?;
     }
     for detail in details(report) {
         writeln!(out, "    {detail}")?;
     }
     Ok(())
+}
+
+/// Everything that passed (`→`: sent by this end), and between it, marked `*`, what the verdict rests
+/// on; the decisive fact in bold.
+fn write_history(report: &Report, out: &mut String) -> fmt::Result {
+    let mut evidence = report.verdict.evidence.iter().peekable();
+    for passed in &report.history {
+        while let Some(fact) = evidence.next_if(|fact| fact.at_ms < passed.at_ms) {
+            write_fact(fact, out)?;
+        }
+        if passed.left_out_before > 0 {
+            writeln!(out, "{:>19}{} more", "", passed.left_out_before)?;
+        }
+        let arrow = match passed.direction {
+            Direction::Egress => '→',
+            Direction::Ingress => '←',
+        };
+        write!(
+            out,
+            "    {:>+10.1} ms  {arrow} {}",
+            passed.at_ms, passed.what
+        )?;
+        match passed.bytes {
+            0 => writeln!(out)?,
+            1 => writeln!(out, ", 1 byte")?,
+            bytes => writeln!(out, ", {bytes} bytes")?,
+        }
+    }
+    for fact in evidence {
+        write_fact(fact, out)?;
+    }
+    Ok(())
+}
+
+fn write_fact(evidence: &Evidence, out: &mut String) -> fmt::Result {
+    let style = if evidence.decisive {
+        Style::new().bold()
+    } else {
+        Style::new()
+    };
+    let (at, fact) = (evidence.at_ms, &evidence.fact);
+    writeln!(out, "  * {at:>+10.1} ms    {style}{fact}{style:#}")
 }
 
 /// `curl[4121] → 10.0.0.7:8443 api.local` for a client, `nginx[812]:8443 ← 10.0.0.9:51514 api.local`
@@ -182,7 +231,7 @@ fn outcome_style(outcome: Outcome) -> Style {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sink::sample;
+    use crate::{report::Passed, sink::sample};
 
     fn plain(report: &Report, evidence: bool) -> String {
         let text = Text {
@@ -243,6 +292,41 @@ mod tests {
                 "    cgroup: /system.slice/app.service",
             ]
         );
+    }
+
+    #[test]
+    fn the_history_with_the_evidence_in_it() {
+        let mut report = sample::failed();
+        let passed = |at_ms, direction, what: &str, bytes, left_out_before| Passed {
+            at_ms,
+            direction,
+            what: what.to_owned(),
+            bytes,
+            left_out_before,
+        };
+        report.history = vec![
+            passed(0.0, Direction::Egress, "SYN", 0, 0),
+            passed(3.2, Direction::Ingress, "server_hello, TLS 1.2", 90, 7),
+            passed(
+                12.0,
+                Direction::Egress,
+                "alert: fatal certificate_expired",
+                2,
+                0,
+            ),
+        ];
+        let text = plain(&report, true);
+        let lines: Vec<_> = text.lines().skip(1).take(7).collect();
+        let expected = [
+            "          +0.0 ms  → SYN",
+            "                   7 more",
+            "          +3.2 ms  ← server_hello, TLS 1.2, 90 bytes",
+            "  *       +3.2 ms    ServerHello, TLS 1.2",
+            "         +12.0 ms  → alert: fatal certificate_expired, 2 bytes",
+            "  *      +12.0 ms    fatal alert 45 (certificate_expired) from the client",
+            "  *      +12.5 ms    FIN sent by curl (pid 4121)",
+        ];
+        assert_eq!(lines, expected);
     }
 
     #[test]

@@ -43,11 +43,6 @@ pub(super) struct Offer {
     pub(super) early_data: bool,
 }
 
-/// A ClientHello like any other.
-pub(super) fn hello() -> Vec<u8> {
-    client_hello(Offer::default())
-}
-
 pub(super) fn client_hello(offer: Offer) -> Vec<u8> {
     let mut body = vec![3, 3];
     body.extend([7; 32]);

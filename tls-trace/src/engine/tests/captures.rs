@@ -115,6 +115,10 @@ impl Capture {
     }
 }
 
+fn hello() -> Vec<u8> {
+    client_hello(Offer::default())
+}
+
 #[test]
 fn established() {
     let mut capture = Capture::open();

@@ -3,13 +3,17 @@
 use rstest::rstest;
 
 use super::{
-    bytes::hello,
+    bytes::{Offer, client_hello},
     story::{Story, task},
 };
 use crate::{
     event::{EventKind, Function, ResetReason, TcpState},
     report::{Cause, CloseKind, Confidence, Initiator, Outcome, Phase},
 };
+
+fn hello() -> Vec<u8> {
+    client_hello(Offer::default())
+}
 
 fn client() -> Story {
     let mut story = Story::client();

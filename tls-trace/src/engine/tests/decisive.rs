@@ -1,9 +1,13 @@
 //! The one fact a line shows.
 
 use super::{
-    bytes::{alert, flight_13, hello},
+    bytes::{Offer, alert, client_hello, flight_13},
     story::Story,
 };
+
+fn hello() -> Vec<u8> {
+    client_hello(Offer::default())
+}
 
 fn decisive(story: &Story) -> Vec<&str> {
     let evidence = story.report().verdict.evidence.iter();

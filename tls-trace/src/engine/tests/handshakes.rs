@@ -2,12 +2,62 @@
 
 use rstest::rstest;
 
-use super::{bytes::*, story::Story, verdicts::*};
+use super::{bytes::*, story::Story};
 use crate::{
     engine::Output,
-    event::ResetReason,
-    report::{Cause, EarlyDataOutcome, EarlyDataReason, Initiator, Notice, Outcome, Phase, Role},
+    event::{ResetReason, TcpState},
+    report::{
+        Cause, Confidence, EarlyDataOutcome, EarlyDataReason, Initiator, Notice, Outcome, Phase,
+        Report, Role,
+    },
 };
+
+type Expected = (Outcome, Phase, Initiator, Cause, Confidence);
+
+fn verdict(report: &Report) -> Expected {
+    let verdict = &report.verdict;
+    (
+        verdict.outcome,
+        verdict.phase,
+        verdict.initiator,
+        verdict.cause,
+        verdict.confidence,
+    )
+}
+
+fn failed(phase: Phase, initiator: Initiator, cause: Cause) -> Expected {
+    (
+        Outcome::Failed,
+        phase,
+        initiator,
+        cause,
+        Confidence::Certain,
+    )
+}
+
+fn likely(expected: Expected) -> Expected {
+    (
+        expected.0,
+        expected.1,
+        expected.2,
+        expected.3,
+        Confidence::Likely,
+    )
+}
+
+fn established(initiator: Initiator) -> Expected {
+    (
+        Outcome::Established,
+        Phase::Established,
+        initiator,
+        Cause::None,
+        Confidence::Certain,
+    )
+}
+
+fn hello() -> Vec<u8> {
+    client_hello(Offer::default())
+}
 
 /// A client's TLS 1.3 handshake up to the server's session tickets.
 fn client_13() -> Story {
@@ -192,26 +242,6 @@ fn certificate_required() {
         .ends();
     let expected = failed(
         Phase::Finished,
-        Initiator::ServerApp,
-        Cause::CertificateRequired,
-    );
-    assert_eq!(verdict(story.report()), likely(expected));
-}
-
-#[test]
-fn tls12_client_certificate_missing() {
-    let mut story = Story::server();
-    let request = [
-        server_hello(SELECT_12),
-        handshake(11, &[0; 700]),
-        handshake(13, &[0; 10]),
-        handshake(14, &[]),
-    ];
-    story.gets(hello()).sends(request.concat());
-    story.gets([handshake(11, &[0; 3]), client_flight_12()].concat());
-    story.sends(alert(2, 40)).closes().gets_fin().ends();
-    let expected = failed(
-        Phase::EncryptedHandshake,
         Initiator::ServerApp,
         Cause::CertificateRequired,
     );
@@ -469,6 +499,222 @@ fn hello_retry_request() {
         report.early_data.unwrap().reason,
         Some(EarlyDataReason::HelloRetryRequest)
     );
+}
+
+#[test]
+fn plain_http_answered_in_words() {
+    let mut story = Story::client();
+    story.sends(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n");
+    let page = "HTTP/1.1 400 Bad Request\r\nServer: nginx\r\nConnection: close\r\n\r\n<html>\
+                <head><title>400 The plain HTTP request was sent to HTTPS port</title></head>";
+    story.gets(page).gets_fin().closes().ends();
+    let expected = failed(
+        Phase::Connected,
+        Initiator::ServerApp,
+        Cause::PlainHttpToTlsPort,
+    );
+    assert_eq!(verdict(story.report()), expected);
+}
+
+#[test]
+fn plain_http_answered_with_an_alert() {
+    let mut story = Story::server();
+    story
+        .gets(b"GET / HTTP/1.1\r\n\r\n")
+        .sends(alert(2, 10))
+        .closes()
+        .gets_fin()
+        .ends();
+    let expected = failed(
+        Phase::Connected,
+        Initiator::ServerApp,
+        Cause::PlainHttpToTlsPort,
+    );
+    assert_eq!(verdict(story.report()), expected);
+}
+
+#[test]
+fn plain_http_is_nobodys_business() {
+    let mut story = Story::client();
+    story
+        .sends(b"GET / HTTP/1.1\r\n\r\n")
+        .gets(b"HTTP/1.1 400 Bad Request\r\n\r\n");
+    story.gets_fin().closes().ends();
+    assert!(story.reports().is_empty());
+    assert_eq!(story.engine.stats().not_tls, 1);
+}
+
+#[rstest]
+#[case::http(&b"HTTP/1.1 400 Bad Request\r\n\r\n"[..], Initiator::ServerApp, Cause::TlsToPlainHttp)]
+#[case::ssh(&b"SSH-2.0-OpenSSH_9.2\r\n"[..], Initiator::ClientApp, Cause::NotTls)]
+fn tls_to_a_plain_port(#[case] answer: &[u8], #[case] initiator: Initiator, #[case] cause: Cause) {
+    let mut story = Story::client();
+    story.sends(hello()).gets(answer).closes().gets_fin().ends();
+    let expected = failed(Phase::ClientHello, initiator, cause);
+    assert_eq!(verdict(story.report()), expected);
+}
+
+#[test]
+fn server_silent() {
+    let mut story = Story::client();
+    story.sends(hello()).wait(3000).closes().wait(400);
+    let expected = failed(
+        Phase::ClientHello,
+        Initiator::ClientApp,
+        Cause::ServerSilent,
+    );
+    assert_eq!(verdict(story.report()), expected);
+}
+
+#[test]
+fn client_hello_lost() {
+    let mut story = Story::client();
+    story.acknowledge = false;
+    let hello = hello();
+    story.sends(&hello);
+    for pause in [200, 400, 800] {
+        story.wait(pause).retransmits(hello.len());
+    }
+    story.closes().wait(400);
+    let report = story.report();
+    let expected = failed(
+        Phase::ClientHello,
+        Initiator::ClientApp,
+        Cause::ClientHelloLost,
+    );
+    assert_eq!(verdict(report), expected);
+    assert_eq!(report.tcp.client_hello_retransmits, 3);
+    assert!(report.notices.contains(&Notice::ClientHelloRetransmitted));
+}
+
+#[test]
+fn handshake_stalled() {
+    let mut story = Story::client();
+    story
+        .sends(hello())
+        .gets(server_hello(SELECT_12))
+        .wait(2000)
+        .closes()
+        .wait(400);
+    let expected = failed(
+        Phase::ServerHello,
+        Initiator::ClientApp,
+        Cause::HandshakeStalled,
+    );
+    assert_eq!(verdict(story.report()), expected);
+}
+
+#[test]
+fn client_left_in_the_middle() {
+    let mut story = Story::client();
+    story
+        .sends(hello())
+        .gets(flight_13())
+        .closes()
+        .gets_fin()
+        .ends();
+    let expected = failed(
+        Phase::EncryptedHandshake,
+        Initiator::ClientApp,
+        Cause::ClosedByApp,
+    );
+    assert_eq!(verdict(story.report()), expected);
+}
+
+#[test]
+fn bytes_not_captured() {
+    let mut story = Story::client();
+    story.sends(hello());
+    let lost = flight_13();
+    story.counters.rcv_nxt = story
+        .counters
+        .rcv_nxt
+        .wrapping_add(u32::try_from(lost.len()).unwrap());
+    story.closes().gets_fin().ends();
+    assert_eq!(story.report().verdict.outcome, Outcome::Incomplete);
+}
+
+#[test]
+fn health_check() {
+    let mut story = Story::server();
+    story.gets_fin().closes().ends();
+    let report = story.report();
+    let expected = (
+        Outcome::Aborted,
+        Phase::Connected,
+        Initiator::ClientApp,
+        Cause::None,
+        Confidence::Certain,
+    );
+    assert_eq!(verdict(report), expected);
+}
+
+#[test]
+fn a_silent_client_is_a_failure_only_on_a_tls_port() {
+    let mut story = Story::server();
+    story.wait(2000).closes().gets_fin().ends();
+    assert!(story.reports().is_empty());
+
+    let mut story = Story::server();
+    story
+        .gets(hello())
+        .sends(flight_13())
+        .gets(data(FINISHED))
+        .sends(data(250));
+    story
+        .gets(data(20))
+        .sends(data(30))
+        .gets_fin()
+        .closes()
+        .ends();
+    story.outputs.clear();
+    story.id.0 += 1;
+    story.state = TcpState::SYN_RECV;
+    story.counters.bytes_acked = 0;
+    story.counters.bytes_received = 0;
+    story.counters.snd_una = story.counters.snd_nxt;
+    story.counters.copied_seq = story.counters.rcv_nxt;
+    story
+        .turn(TcpState::ESTABLISHED)
+        .wait(2000)
+        .closes()
+        .gets_fin()
+        .ends();
+    let expected = failed(Phase::Connected, Initiator::ServerApp, Cause::ClientSilent);
+    assert_eq!(verdict(story.report()), expected);
+}
+
+#[test]
+fn tls12_client_certificate_missing() {
+    let mut story = Story::server();
+    let request = [
+        server_hello(SELECT_12),
+        handshake(11, &[0; 700]),
+        handshake(13, &[0; 10]),
+        handshake(14, &[]),
+    ];
+    story.gets(hello()).sends(request.concat());
+    story.gets([handshake(11, &[0; 3]), client_flight_12()].concat());
+    story.sends(alert(2, 40)).closes().gets_fin().ends();
+    let expected = failed(
+        Phase::EncryptedHandshake,
+        Initiator::ServerApp,
+        Cause::CertificateRequired,
+    );
+    assert_eq!(verdict(story.report()), likely(expected));
+}
+
+#[test]
+fn garbage_answered_with_an_alert() {
+    let mut story = Story::server();
+    story
+        .gets(record(22, &[]))
+        .sends(alert(2, 50))
+        .closes()
+        .gets_fin()
+        .ends();
+    let expected = failed(Phase::Connected, Initiator::ServerApp, Cause::DecodeError);
+    assert_eq!(verdict(story.report()), expected);
 }
 
 #[test]

@@ -8,5 +8,3 @@ mod decisive;
 mod handshakes;
 mod resting;
 mod story;
-mod unfinished;
-mod verdicts;
