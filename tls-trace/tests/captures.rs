@@ -2,20 +2,14 @@
 //! They are not part of the project; where the folder is absent, nothing is tested.
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet},
     net::SocketAddr,
     path::{Path, PathBuf},
 };
 
-use bytes::Bytes;
-use etherparse::{NetSlice, SlicedPacket, TransportSlice};
-use pcap_file::{
-    DataLink,
-    pcap::PcapReader,
-    pcapng::{Block, PcapNgReader},
-};
 use tls_trace::{
-    event::{Direction, Segment, Task, TcpFlags, Timestamp},
+    event::{Direction, Event, EventKind},
+    source::capture::{CaptureFile, Connections},
     wire::{Conversation, Limits, Observation, ObservationKind},
 };
 
@@ -101,108 +95,38 @@ fn rows(name: &str, path: &Path) -> Vec<Row> {
     rows
 }
 
-type Pair = (SocketAddr, SocketAddr);
-
 /// Addresses and observations of each connection of a file.
 fn connections(path: &Path) -> Vec<(SocketAddr, SocketAddr, Vec<Observation>)> {
-    let mut order: Vec<Pair> = Vec::new();
-    let mut table: HashMap<Pair, (Conversation, Vec<Observation>)> = HashMap::new();
-    for (link, frame) in packets(path) {
-        let Some((from, to, mut segment)) = segment(link, &frame) else {
+    type Read = (SocketAddr, SocketAddr, Conversation, Vec<Observation>);
+    let mut table: BTreeMap<u64, Read> = BTreeMap::new();
+    for event in events(path) {
+        let EventKind::Segment(segment) = event.kind else {
             continue;
         };
-        let reverse = (to, from);
-        let is_reverse = table.contains_key(&reverse);
-        let pair = if is_reverse { reverse } else { (from, to) };
-        if is_reverse {
-            segment.direction = Direction::Ingress;
-        }
-        let (conversation, observations) = table.entry(pair).or_insert_with(|| {
-            order.push(pair);
-            (Conversation::new(Limits::default()), Vec::new())
-        });
-        conversation.segment(Timestamp(0), &segment, observations);
+        let (_, _, conversation, observations) =
+            table.entry(event.connection.0).or_insert_with(|| {
+                (
+                    segment.local,
+                    segment.remote,
+                    Conversation::new(Limits::default()),
+                    Vec::new(),
+                )
+            });
+        conversation.segment(event.time, &segment, observations);
     }
-    order
-        .into_iter()
-        .map(|pair| {
-            let (_, observations) = table.remove(&pair).unwrap_or_default();
-            (pair.0, pair.1, observations)
-        })
+    table
+        .into_values()
+        .map(|(local, remote, _, observations)| (local, remote, observations))
         .collect()
 }
 
-/// The TCP segment in a frame.
-fn segment(link: DataLink, frame: &[u8]) -> Option<(SocketAddr, SocketAddr, Segment)> {
-    let sliced = match link {
-        DataLink::ETHERNET => SlicedPacket::from_ethernet(frame),
-        DataLink::NULL => SlicedPacket::from_ip(frame.get(4..)?),
-        other => panic!("no capture here has link type {other:?}"),
-    };
-    let sliced = sliced.ok()?;
-    let Some(TransportSlice::Tcp(tcp)) = &sliced.transport else {
-        return None;
-    };
-    let (source, destination) = match &sliced.net {
-        Some(NetSlice::Ipv4(ip)) => (
-            ip.header().source_addr().into(),
-            ip.header().destination_addr().into(),
-        ),
-        Some(NetSlice::Ipv6(ip)) => (
-            ip.header().source_addr().into(),
-            ip.header().destination_addr().into(),
-        ),
-        _ => return None,
-    };
-    let local = SocketAddr::new(source, tcp.source_port());
-    let remote = SocketAddr::new(destination, tcp.destination_port());
-    let flags = [
-        (TcpFlags::FIN, tcp.fin()),
-        (TcpFlags::SYN, tcp.syn()),
-        (TcpFlags::RST, tcp.rst()),
-        (TcpFlags::ACK, tcp.ack()),
-    ];
-    let flags = flags
-        .into_iter()
-        .filter(|(_, set)| *set)
-        .fold(0, |flags, (flag, _)| flags | flag);
-    let segment = Segment {
-        direction: Direction::Egress,
-        local,
-        remote,
-        seq: tcp.sequence_number(),
-        ack: tcp.acknowledgment_number(),
-        flags: TcpFlags(flags),
-        ttl: 64,
-        length: u32::try_from(tcp.payload().len()).ok()?,
-        payload: Bytes::copy_from_slice(tcp.payload()),
-        task: Task::default(),
-        last: false,
-        listener: false,
-    };
-    Some((local, remote, segment))
-}
-
-/// The frames of a capture, pcap or pcapng whatever its name says, and their link type.
-fn packets(path: &Path) -> Vec<(DataLink, Vec<u8>)> {
-    let file = std::fs::read(path).expect("a capture");
-    let mut packets = Vec::new();
-    if !file.starts_with(&[0x0a, 0x0d, 0x0d, 0x0a]) {
-        let mut reader = PcapReader::new(&file[..]).expect("pcap");
-        let link = reader.header().datalink;
-        while let Some(packet) = reader.next_packet() {
-            packets.push((link, packet.expect("a packet").data.into_owned()));
-        }
-        return packets;
+fn events(path: &Path) -> Vec<Event> {
+    let mut file = CaptureFile::open(path).expect("a capture");
+    let mut connections = Connections::default();
+    let mut events = Vec::new();
+    while let Some(packet) = file.next_packet().expect("a packet") {
+        connections.packet(&packet, &mut events);
     }
-    let mut reader = PcapNgReader::new(&file[..]).expect("pcapng");
-    let mut link = DataLink::ETHERNET;
-    while let Some(block) = reader.next_block() {
-        match block.expect("a block") {
-            Block::EnhancedPacket(packet) => packets.push((link, packet.data.into_owned())),
-            Block::InterfaceDescription(interface) => link = interface.linktype,
-            _ => {}
-        }
-    }
-    packets
+    connections.end(&mut events);
+    events
 }

@@ -15,6 +15,13 @@ pub fn wall_clock(moment: event::Timestamp) -> Option<String> {
     at(Timestamp::now(), now, moment)
 }
 
+/// RFC 3339 in UTC with microseconds, of nanoseconds since 1970.
+#[must_use]
+pub fn since_1970(moment: event::Timestamp) -> Option<String> {
+    let time = Timestamp::from_nanosecond(moment.0.into()).ok()?;
+    Some(format!("{time:.6}"))
+}
+
 fn at(wall_now: Timestamp, now: u64, moment: event::Timestamp) -> Option<String> {
     let ago = i64::try_from(i128::from(now) - i128::from(moment.0)).ok()?;
     let time = wall_now.checked_sub(SignedDuration::from_nanos(ago)).ok()?;

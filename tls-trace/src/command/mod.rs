@@ -1,9 +1,11 @@
 //! The commands of the binary.
 
+mod analyze;
 mod capability;
 mod check;
 mod clock;
 mod inspect;
+mod lines;
 mod print;
 mod run;
 mod tail;
@@ -39,6 +41,7 @@ Examples:
   tls-trace tail                           failures of the running daemon, as they happen
   tls-trace tail --port 443 --cause certificate_expired
   tls-trace tail --all --json | jq .sni    every connection, for machines
+  tls-trace analyze trace.pcap             what failed in a capture; needs no privileges
 
 Log messages go to standard error; RUST_LOG=tls_trace=debug shows more of them.";
 
@@ -47,6 +50,7 @@ enum Command {
     Run(run::Run),
     Tail(tail::Tail),
     Check(check::Check),
+    Analyze(analyze::Analyze),
     Inspect(inspect::Inspect),
     /// Print a completion script for a shell
     ///
@@ -70,6 +74,7 @@ pub fn execute(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Tail(tail) => block_on(tail.execute()),
         Command::Check(check) => block_on(check.execute()),
         Command::Inspect(inspect) => inspect.execute(),
+        Command::Analyze(analyze) => Ok(analyze.execute()),
         Command::Completions { shell } => {
             clap_complete::generate(
                 shell,

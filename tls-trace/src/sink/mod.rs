@@ -5,6 +5,7 @@ pub mod filter;
 pub mod http;
 pub mod json;
 pub mod output;
+pub mod pcapng;
 pub mod prometheus;
 #[cfg(test)]
 pub(crate) mod sample;

@@ -1,4 +1,5 @@
 //! Where events come from.
 
+pub mod capture;
 mod decode;
 pub mod live;

@@ -1,0 +1,6 @@
+//! Captures made by hand.
+
+mod connections;
+mod files;
+mod frames;
+mod make;
