@@ -7,6 +7,7 @@ pub mod command;
 pub mod discover;
 pub mod engine;
 pub mod event;
+pub mod explain;
 pub mod inspect;
 pub mod probe;
 pub mod report;

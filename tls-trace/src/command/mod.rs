@@ -4,6 +4,7 @@ mod analyze;
 mod capability;
 mod check;
 mod clock;
+mod explain;
 mod inspect;
 mod lines;
 mod print;
@@ -42,6 +43,7 @@ Examples:
   tls-trace tail --port 443 --cause certificate_expired
   tls-trace tail --all --json | jq .sni    every connection, for machines
   tls-trace analyze trace.pcap             what failed in a capture; needs no privileges
+  tls-trace explain server_silent          what a cause means and what to do about it
 
 Log messages go to standard error; RUST_LOG=tls_trace=debug shows more of them.";
 
@@ -52,6 +54,7 @@ enum Command {
     Check(check::Check),
     Analyze(analyze::Analyze),
     Inspect(inspect::Inspect),
+    Explain(explain::Explain),
     /// Print a completion script for a shell
     ///
     /// For example: tls-trace completions bash > /usr/share/bash-completion/completions/tls-trace
@@ -75,6 +78,7 @@ pub fn execute(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Check(check) => block_on(check.execute()),
         Command::Inspect(inspect) => inspect.execute(),
         Command::Analyze(analyze) => Ok(analyze.execute()),
+        Command::Explain(explain) => explain.execute(),
         Command::Completions { shell } => {
             clap_complete::generate(
                 shell,
@@ -145,6 +149,9 @@ mod tests {
     #[case("tail --port 65536", false)]
     #[case("tail --cause expired", false)]
     #[case("check --strict --json --no-color", true)]
+    #[case("explain", true)]
+    #[case("explain unused server_silent", true)]
+    #[case("explain --markdown unused", false)]
     #[case("completions fish", true)]
     #[case("", false)]
     fn command_lines(#[case] arguments: &str, #[case] valid: bool) {
@@ -156,7 +163,7 @@ mod tests {
     #[test]
     fn every_command_teaches_with_examples() {
         let mut command = Cli::command();
-        for name in ["run", "tail", "check"] {
+        for name in ["run", "tail", "check", "explain"] {
             let help = command
                 .find_subcommand_mut(name)
                 .unwrap()

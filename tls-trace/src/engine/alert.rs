@@ -5,6 +5,7 @@ use crate::report::Cause;
 pub(super) const CLOSE_NOTIFY: u8 = 0;
 pub(super) const HANDSHAKE_FAILURE: u8 = 40;
 pub(super) const USER_CANCELED: u8 = 90;
+pub(super) const UNSUPPORTED_EXTENSION: u8 = 110;
 
 /// The cause a fatal alert states.
 pub(super) fn cause(description: u8) -> Cause {
@@ -29,7 +30,7 @@ pub(super) fn cause(description: u8) -> Cause {
         86 => Cause::InappropriateFallback,
         USER_CANCELED => Cause::UserCanceled,
         109 => Cause::MissingExtension,
-        110 => Cause::UnsupportedExtension,
+        UNSUPPORTED_EXTENSION => Cause::UnsupportedExtension,
         112 => Cause::UnrecognizedName,
         113 => Cause::CertificateStatusBad,
         115 => Cause::UnknownPskIdentity,

@@ -36,7 +36,6 @@ pub(super) fn collect(case: &Case, judgement: Judgement, slow: Duration) -> Vec<
         Notice::EarlyDataRejected => tls
             .early_data()
             .is_some_and(|data| data.outcome == EarlyDataOutcome::Rejected),
-        Notice::Contradiction => false,
     };
     Notice::ALL
         .iter()

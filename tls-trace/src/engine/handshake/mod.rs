@@ -362,6 +362,15 @@ impl Handshake {
         self.from_client.application_data == 0 && !server_data
     }
 
+    /// The server's answer to the ClientHello was `unsupported_extension`.
+    fn refused_early_data(&self) -> bool {
+        let server = self.client.map(Direction::reverse);
+        !self.times.server_hello_at.happened()
+            && self.fatal_alert().is_some_and(|seen| {
+                Some(seen.direction) == server && seen.description == alert::UNSUPPORTED_EXTENSION
+            })
+    }
+
     /// What became of early data; absent without a complete ClientHello.
     pub(super) fn early_data(&self) -> Option<EarlyData> {
         use EarlyDataOutcome as Outcome;
@@ -372,6 +381,8 @@ impl Handshake {
             (Outcome::NotOffered, None)
         } else if self.times.retry_at.happened() {
             (Outcome::Rejected, Some(EarlyDataReason::HelloRetryRequest))
+        } else if self.refused_early_data() {
+            (Outcome::Rejected, Some(EarlyDataReason::Unsupported))
         } else if !self.times.server_hello_at.happened() {
             (Outcome::Aborted, None)
         } else if !self.psk_selected {

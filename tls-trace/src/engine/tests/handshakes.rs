@@ -467,6 +467,23 @@ fn early_data(
 }
 
 #[test]
+fn a_server_that_refuses_to_be_offered_early_data() {
+    let offer = Offer {
+        psk: true,
+        early_data: true,
+        ..Offer::default()
+    };
+    let mut story = Story::client();
+    story.sends([client_hello(offer), change_cipher_spec(), data(400)].concat());
+    story.gets(alert(2, 110)).gets_fin().closes().ends();
+    let report = story.report();
+    assert_eq!(report.verdict.cause, Cause::UnsupportedExtension);
+    let early = report.early_data.unwrap();
+    assert_eq!(early.outcome, EarlyDataOutcome::Rejected);
+    assert_eq!(early.reason, Some(EarlyDataReason::Unsupported));
+}
+
+#[test]
 fn hello_retry_request() {
     let offer = Offer {
         psk: true,

@@ -1,8 +1,9 @@
 //! Label values from closed sets: whatever comes in, one of these comes out.
 
 use crate::{
+    engine::Handshake,
     event::{End, EventKind, ResetReason},
-    report::{Role, Tcp},
+    report::{GrpcResult, Role, Tcp},
 };
 
 /// Takes what its set does not have.
@@ -16,6 +17,18 @@ pub const VERSIONS: [&str; 5] = ["TLS 1.3", "TLS 1.2", "TLS 1.1", "TLS 1.0", "SS
 /// Negotiated version; [`NONE`] where none was.
 pub fn version(version: Option<&str>) -> &'static str {
     version.map_or(NONE, |version| member(&VERSIONS, version))
+}
+
+/// What gRPC would say; [`NONE`] where it would say nothing, or that is not known.
+pub fn grpc_result(handshake: &Handshake) -> &'static str {
+    GrpcResult::of(
+        handshake.role,
+        handshake.outcome,
+        handshake.phase,
+        handshake.cause,
+        handshake.initiator,
+    )
+    .map_or(NONE, GrpcResult::label)
 }
 
 /// Application protocols counted by name.

@@ -25,7 +25,7 @@ use crate::{
 /// All metrics, written by the tracing loop.
 #[derive(Debug)]
 pub struct Metrics {
-    handshakes: BoundedCounter<6>,
+    handshakes: BoundedCounter<7>,
     handshake_seconds: HistogramVec,
     phase_seconds: HistogramVec,
     connections: BoundedCounter<4>,
@@ -84,8 +84,8 @@ impl Metrics {
         Ok(Self {
             handshakes: families.bounded(
                 "tls_trace_handshakes_total",
-                "TLS handshakes attempted, by result; outcome, phase, cause and initiator are those of the verdict.",
-                ["role", "outcome", "phase", "cause", "initiator", "version"],
+                "TLS handshakes attempted, by result; outcome, phase, cause and initiator are those of the verdict (docs/verdicts.md), grpc_tls_handshake_result is what gRPC would say (gRFC A118).",
+                ["role", "outcome", "phase", "cause", "initiator", "version", "grpc_tls_handshake_result"],
             )?,
             handshake_seconds: families.histogram(
                 "tls_trace_handshake_duration_seconds",
@@ -99,7 +99,7 @@ impl Metrics {
             )?,
             connections: families.bounded(
                 "tls_trace_connections_total",
-                "Connections reported at their end, by verdict; those that broke after the handshake are counted here only.",
+                "Connections reported at their end, by verdict (docs/verdicts.md); those that broke after the handshake are counted here only.",
                 ["role", "outcome", "cause", "initiator"],
             )?,
             closes: families.bounded(
@@ -119,7 +119,7 @@ impl Metrics {
             )?,
             notices: families.bounded(
                 "tls_trace_notices_total",
-                "Notices of reports: true and worth counting, not failures by themselves.",
+                "Notices of reports (docs/verdicts.md): true and worth counting, not failures by themselves.",
                 ["role", "notice"],
             )?,
             events: families.bounded(
@@ -245,6 +245,7 @@ impl Sink for Metrics {
                 handshake.cause.label(),
                 handshake.initiator.label(),
                 labels::version(handshake.version.as_deref()),
+                labels::grpc_result(handshake),
             ],
             1,
         );

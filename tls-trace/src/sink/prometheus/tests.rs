@@ -63,7 +63,7 @@ fn filled() -> Metrics {
 fn a_failure_is_counted_by_its_verdict() {
     let text = filled().exposition().text().unwrap();
     for line in [
-        r#"tls_trace_handshakes_total{cause="certificate_expired",initiator="client_app",outcome="failed",phase="server_hello",role="client",version="TLS 1.2"} 1"#,
+        r#"tls_trace_handshakes_total{cause="certificate_expired",grpc_tls_handshake_result="CERTIFICATE_EXPIRED",initiator="client_app",outcome="failed",phase="server_hello",role="client",version="TLS 1.2"} 1"#,
         r#"tls_trace_connections_total{cause="certificate_expired",initiator="client_app",outcome="failed",role="client"} 1"#,
         r#"tls_trace_tcp_closes_total{closed_by="client",initiator="client_app",kind="fin",reason="none"} 1"#,
         r#"tls_trace_handshake_phase_duration_seconds_sum{phase="server_hello",role="client"} 0.003"#,
@@ -126,5 +126,18 @@ fn every_family_is_documented_and_named_by_the_rules() {
         assert!(family.help().ends_with('.'), "{name}: help is no sentence");
         let counter = family.get_field_type() == prometheus::proto::MetricType::COUNTER;
         assert_eq!(counter, name.ends_with("_total"), "{name}");
+    }
+}
+
+#[test]
+fn explained_labels_are_labels_of_the_metrics_they_name() {
+    let families = filled().exposition().registry.gather();
+    for set in crate::explain::sets() {
+        for metric in set.metrics {
+            let family = families.iter().find(|family| family.name() == *metric);
+            let series = &family.unwrap().get_metric()[0];
+            let label = series.get_label().iter().find(|l| l.name() == set.name);
+            assert!(label.is_some(), "{metric} has no label {}", set.name);
+        }
     }
 }

@@ -1,0 +1,57 @@
+//! What is worth knowing of a connection beside its verdict.
+
+use super::label::{explained_labels, labels};
+
+explained_labels! {
+    /// True and worth counting, not a failure by itself.
+    pub enum Notice {
+        /// The client offered ALPN, the server selected nothing.
+        AlpnNotNegotiated = "alpn_not_negotiated" {
+            proof: "TLS 1.2 and before: no ALPN in the ServerHello. TLS 1.3 hides the answer.",
+            usual: "The server has no list of protocols; the connection then speaks HTTP/1.1 or whatever both assume.",
+            next: "If gRPC or HTTP/2 is wanted: nginx `http2 on`, Envoy `alpn_protocols`, Go `NextProtos`.",
+        },
+        /// The server asked for another ClientHello (RFC 8446 §4.1.4): one round trip more.
+        HelloRetryRequest = "hello_retry_request" {
+            proof: "A HelloRetryRequest.",
+            usual: "The client's first key share is for a group that the server does not want, such as X25519 where only P-256 or a post-quantum group is allowed.",
+            next: "Put a group of the server's first in the client (OpenSSL `Groups`, Go `CurvePreferences`), or allow the client's on the server (nginx `ssl_ecdh_curve`).",
+        },
+        /// The ClientHello had to be sent again.
+        ClientHelloRetransmitted = "client_hello_retransmitted" {
+            proof: "The kernel retransmitted a segment with ClientHello bytes, or it was seen twice.",
+            usual: "Loss on the path; a large (post-quantum) ClientHello and an MTU that is too small.",
+            next: "A few are normal. Many to one peer: see `client_hello_lost`.",
+        },
+        /// The handshake took longer than one second.
+        SlowHandshake = "slow_handshake" {
+            proof: "Time from the ClientHello's first byte to the end of the handshake.",
+            usual: "Loss and retransmission, a long path, a server starved of CPU, calls made during the handshake (OCSP, key services).",
+            next: "`phases_ms` shows where: `server_hello` is the server or the path, `rest` is certificates and the client.",
+        },
+        /// The connection carried no application data.
+        Unused = "unused" {
+            proof: "No record of application data from the client, none from the server in TLS 1.2, and nothing was missed.",
+            usual: "Health checks, connections opened in advance, benchmarks of handshakes.",
+            next: "Nothing, unless it is most of the traffic: handshakes cost CPU.",
+        },
+        /// The connection ended without close_notify (RFC 8446 §6.1).
+        NoCloseNotify = "no_close_notify" {
+            proof: "Both ends spoke, nobody sent an alert, and it ended with FIN.",
+            usual: "Many HTTP programs close without it. OpenSSL 3 reports this to its application as `unexpected eof while reading`.",
+            next: "Nothing where the protocol has lengths of its own. Else call `SSL_shutdown` before closing.",
+        },
+        /// The client closed with session tickets unread, so its kernel sent RST.
+        ClosedWithUnreadTickets = "closed_with_unread_tickets" {
+            proof: "A TLS 1.3 client closed an unused connection, its kernel's reason is unread data, and the server had sent records after the handshake.",
+            usual: "Short connections of curl, `openssl s_time`, GnuTLS; the server logs `connection reset by peer`.",
+            next: "Harmless. To be rid of the resets send no tickets: nginx `ssl_session_tickets off`, OpenSSL `SSL_CTX_set_num_tickets(ctx, 0)`.",
+        },
+        /// Early data was offered and rejected.
+        EarlyDataRejected = "early_data_rejected" {
+            proof: "See the report's `early_data.reason`.",
+            usual: "A restarted server, or one of several that do not share ticket keys.",
+            next: "Nothing for correctness: the client sends the data again. For speed: share ticket keys (nginx `ssl_session_ticket_key`), and `ssl_early_data on` everywhere.",
+        },
+    }
+}
