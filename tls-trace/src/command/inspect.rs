@@ -10,7 +10,7 @@ use std::{
 use serde::Serialize;
 
 use crate::{
-    inspect::{self, Coverage, Error, Finding, Hook, Inspection, Library, Member, Reason},
+    inspect::{self, Error, Finding, Hook, Inspection, Library, Member},
     report::SCHEMA,
     sink::escape::escaped,
 };
@@ -84,27 +84,11 @@ impl fmt::Display for Findings<'_> {
         let Some(inspection) = self.inspection else {
             return Ok(());
         };
-        writeln!(f, "{file}: {}", coverage(&inspection.coverage))?;
+        writeln!(f, "{file}: {}", inspection.coverage)?;
         for library in &inspection.libraries {
             show(f, library)?;
         }
         Ok(())
-    }
-}
-
-/// The verdict, as one phrase.
-pub fn coverage(coverage: &Coverage) -> String {
-    let list = |labels: Vec<&str>| labels.join(", ");
-    match coverage {
-        Coverage::Covered { by } => {
-            let by = by.iter().map(|family| family.label());
-            format!("covered by {}", list(by.collect()))
-        }
-        Coverage::WireOnly { why } => {
-            let why = why.iter().map(|reason: &Reason| reason.label());
-            format!("wire only: {}", list(why.collect()))
-        }
-        Coverage::NoTls => "no TLS".to_owned(),
     }
 }
 

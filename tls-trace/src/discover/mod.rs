@@ -1,5 +1,6 @@
-//! Processes, containers, and the connections they held before the start.
+//! Processes, their TLS libraries, containers, and the connections they held before the start.
 
 pub mod cgroup;
 pub mod existing;
+pub mod library;
 pub mod process;

@@ -1,6 +1,6 @@
 //! Whether what a file does over TLS can be asked from the library in it, or only seen on the wire.
 
-use std::sync::OnceLock;
+use std::{collections::BTreeSet, fmt, sync::OnceLock};
 
 use aho_corasick::AhoCorasick;
 use serde::Serialize;
@@ -15,6 +15,9 @@ pub enum Coverage {
     Covered {
         /// Which.
         by: Vec<Family>,
+        /// Beside these, which cannot; of a process only.
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        except: Vec<Reason>,
     },
     /// There is TLS, but nothing to probe: verdicts come from the kernel and the wire.
     WireOnly {
@@ -23,6 +26,75 @@ pub enum Coverage {
     },
     /// Nothing of TLS was found.
     NoTls,
+}
+
+impl Coverage {
+    /// Of a process, by the files it has.
+    pub fn of_all<'a>(files: impl Iterator<Item = &'a Self>) -> Self {
+        let (mut covered, mut not) = (BTreeSet::new(), BTreeSet::new());
+        for file in files {
+            match file {
+                Self::Covered { by, except } => {
+                    covered.extend(by);
+                    not.extend(except);
+                }
+                Self::WireOnly { why } => not.extend(why),
+                Self::NoTls => {}
+            }
+        }
+        let (by, why): (Vec<_>, Vec<_>) = (
+            covered.into_iter().copied().collect(),
+            not.into_iter().copied().collect(),
+        );
+        match (by.is_empty(), why.is_empty()) {
+            (false, _) => Self::Covered { by, except: why },
+            (true, false) => Self::WireOnly { why },
+            (true, true) => Self::NoTls,
+        }
+    }
+
+    /// Stable label.
+    #[must_use]
+    pub fn label(&self) -> &'static str {
+        match self {
+            Self::Covered { .. } => "covered",
+            Self::WireOnly { .. } => "wire_only",
+            Self::NoTls => "no_tls",
+        }
+    }
+
+    /// Stable label of the first library, or of the first reason.
+    #[must_use]
+    pub fn library(&self) -> &'static str {
+        match self {
+            Self::Covered { by, .. } => by.first().map(|family| family.label()),
+            Self::WireOnly { why } => why.first().map(|reason| reason.label()),
+            Self::NoTls => None,
+        }
+        .unwrap_or("none")
+    }
+}
+
+/// As one phrase.
+impl fmt::Display for Coverage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let reasons = |reasons: &[Reason]| {
+            let labels: Vec<_> = reasons.iter().map(|reason| reason.label()).collect();
+            labels.join(", ")
+        };
+        match self {
+            Self::Covered { by, except } => {
+                let by: Vec<_> = by.iter().map(|family| family.label()).collect();
+                write!(f, "covered by {}", by.join(", "))?;
+                if !except.is_empty() {
+                    write!(f, "; wire only: {}", reasons(except))?;
+                }
+                Ok(())
+            }
+            Self::WireOnly { why } => write!(f, "wire only: {}", reasons(why)),
+            Self::NoTls => f.write_str("no TLS"),
+        }
+    }
 }
 
 /// Why a TLS library cannot be probed.
@@ -114,7 +186,8 @@ pub fn of(elf: &Elf, symbols: &Symbols, libraries: &[Library]) -> Result<Coverag
     };
     let by: Vec<_> = tls().filter(can).map(|library| library.family).collect();
     if !by.is_empty() {
-        return Ok(Coverage::Covered { by });
+        let except = Vec::new();
+        return Ok(Coverage::Covered { by, except });
     }
     if tls().next().is_some() {
         let why = vec![Reason::Incomplete];

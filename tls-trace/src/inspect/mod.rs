@@ -58,6 +58,22 @@ pub enum Error {
     Io(std::io::Error),
 }
 
+impl Error {
+    /// Stable label.
+    #[must_use]
+    pub fn label(&self) -> &'static str {
+        match self {
+            Self::NotElf => "not_elf",
+            Self::Unsupported => "unsupported",
+            Self::Truncated => "truncated",
+            Self::Malformed => "malformed",
+            Self::TooLarge => "too_large",
+            Self::Budget => "budget",
+            Self::Io(_) => "io",
+        }
+    }
+}
+
 /// What a file says.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Inspection {
