@@ -15,7 +15,7 @@ use tls_trace::{
     inspect::{Coverage, Family, Inspection},
 };
 
-const SOON: Duration = Duration::from_secs(30);
+const SOON: Duration = Duration::from_secs(60);
 
 /// What an observer hears.
 #[derive(Debug)]
