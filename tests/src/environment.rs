@@ -2,6 +2,7 @@
 
 use std::{
     env, fs,
+    io::{self, Write as _},
     path::{Path, PathBuf},
     sync::OnceLock,
     time::Duration,
@@ -12,14 +13,23 @@ use anyhow::{Context, Result, ensure};
 /// A deadline that long on an ordinary machine; longer by `TLS_TRACE_TEST_SLOW`.
 #[must_use]
 pub fn seconds(seconds: f64) -> Duration {
+    Duration::from_secs_f64(seconds * slowness())
+}
+
+/// Whether this machine is so slow, an emulated one, that handshakes may take long by themselves.
+#[must_use]
+pub fn is_slow() -> bool {
+    slowness() > 1.0
+}
+
+fn slowness() -> f64 {
     static FACTOR: OnceLock<f64> = OnceLock::new();
-    let factor = *FACTOR.get_or_init(|| {
+    *FACTOR.get_or_init(|| {
         env::var("TLS_TRACE_TEST_SLOW")
             .ok()
             .and_then(|factor| factor.parse().ok())
             .unwrap_or(1.0)
-    });
-    Duration::from_secs_f64(seconds * factor)
+    })
 }
 
 /// Whether a test has to be skipped for want of root; says so.
@@ -27,7 +37,7 @@ pub fn seconds(seconds: f64) -> Duration {
 pub fn skip_without_root(name: &str) -> bool {
     let skip = !nix::unistd::geteuid().is_root();
     if skip {
-        println!("{name}: skipped: needs root");
+        say_skipped(name, "needs root");
     }
     skip
 }
@@ -44,8 +54,13 @@ pub(crate) fn have_programs(name: &str, programs: &[&str]) -> Result<bool> {
         env::var_os("TLS_TRACE_TEST_STRICT").is_none(),
         "{missing} is missing"
     );
-    println!("{name}: skipped: {missing} is missing");
+    say_skipped(name, &format!("{missing} is missing"));
     Ok(false)
+}
+
+/// Past the test harness, which hides what passed tests print. The harness may be in mid-line.
+fn say_skipped(name: &str, why: &str) {
+    let _ = writeln!(io::stdout(), "\n{name}: skipped: {why}");
 }
 
 /// Where a program is. The system's own comes before what a version manager puts into `PATH`:

@@ -119,7 +119,8 @@ fn curl_and_nginx_with_http_2() {
             .run()?
             .success()?
             .said("hello")?;
-        // curl 7.88 leaves HTTP/2 without close_notify.
+        // curl 7.88 leaves HTTP/2 without close_notify. That can be said if it leaves while its payload is
+        // still watched, which ends some milliseconds after the answer.
         case.expect(both(|end| {
             end.perhaps([Notice::NoCloseNotify])
                 .and("h2 offered", |report| {

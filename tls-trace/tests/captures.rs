@@ -26,7 +26,7 @@ struct Row {
 #[test]
 fn every_client_hello_of_the_captures() {
     let Some(folder) = folder() else {
-        println!("skipped: no captures here; TLS_TRACE_CAPTURES names their folder");
+        println!("captures: skipped: none here; TLS_TRACE_CAPTURES names their folder");
         return;
     };
     let mut expected = expected(&folder.join("expected-ja4.tsv"));

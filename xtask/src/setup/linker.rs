@@ -67,7 +67,7 @@ fn build(root: &Path, compiler: &Compiler, llvm: u32) -> Result<()> {
     if lib.exists() {
         fs::remove_dir_all(&lib)?;
     }
-    fs::create_dir_all(&lib)?;
+    fs::create_dir_all(&lib).with_context(|| format!("cannot make {}", lib.display()))?;
     // The build links with the first name, the program loads the second.
     symlink(&library, lib.join("libLLVM.so"))?;
     symlink(&library, lib.join(soname))?;
