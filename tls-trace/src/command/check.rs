@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use super::{
     capability::{self, Capability},
+    coverage::Processes,
     tracer::Source,
 };
 use crate::{
@@ -50,6 +51,7 @@ impl Check {
         let options = live::Options::from(self.source);
         let missing = capability::missing()?;
         let conditions = conditions(options.cgroup.as_ref(), &missing);
+        let processes = Processes::look();
         let live = Live::start(&options);
         let hooks = live.as_ref().map(Live::hooks).unwrap_or_default();
         let findings = Findings {
@@ -60,6 +62,7 @@ impl Check {
             remedy: (!missing.is_empty()).then(|| capability::remedy(&missing)),
             conditions,
             hooks,
+            processes,
         };
         if self.json {
             anstream::println!("{}", serde_json::to_string(&findings)?);
@@ -92,6 +95,8 @@ struct Findings<'a> {
     remedy: Option<String>,
     conditions: Vec<Condition>,
     hooks: &'a [HookReport],
+    /// Which processes use TLS, and by which library.
+    processes: Processes,
 }
 
 /// Something hooks depend on.
@@ -246,6 +251,7 @@ impl fmt::Display for Findings<'_> {
                 }
             }
         }
+        write!(f, "{}", self.processes)?;
         let conclusion = match (&self.error, self.traces) {
             (Some(error), _) => error,
             (None, false) => "hooks are missing that are needed: verdicts are not to be trusted",

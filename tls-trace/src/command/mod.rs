@@ -4,6 +4,7 @@ mod analyze;
 mod capability;
 mod check;
 mod clock;
+mod coverage;
 mod explain;
 mod inspect;
 mod lines;

@@ -215,6 +215,7 @@ impl Tracer {
             if let Some(task) = event.kind.task_mut() {
                 // Now, while the process and its container are there.
                 self.processes.complete(task, event.time);
+                self.live.look_at(task.pid);
                 if task.cgroup != 0 {
                     self.cgroups.path(task.cgroup, task.pid);
                 }
@@ -266,10 +267,13 @@ impl Tracer {
     }
 
     fn tell_status(&mut self, sinks: Sinks<'_, '_>) {
+        let coverages = self.live.coverages();
         let status = Status {
             engine: self.engine.stats(),
             lost: self.live.lost(),
             maps: self.live.map_usage(),
+            processes: coverages.counts(),
+            unreadable: coverages.errors(),
         };
         self.summary.lost = status.lost.iter().map(|lost| lost.count).sum();
         for sink in sinks {

@@ -12,6 +12,8 @@ pub(crate) mod sample;
 pub mod socket;
 pub mod text;
 
+use std::collections::BTreeMap;
+
 use crate::{
     engine::Handshake,
     event::{Event, Timestamp},
@@ -63,4 +65,8 @@ pub struct Status {
     pub lost: Vec<Lost>,
     /// Map occupancy: name, entries in use, capacity.
     pub maps: Vec<(&'static str, u64, u64)>,
+    /// Running processes, by coverage and TLS library.
+    pub processes: BTreeMap<[&'static str; 2], u64>,
+    /// Files that could not be inspected, by error.
+    pub unreadable: BTreeMap<&'static str, u64>,
 }

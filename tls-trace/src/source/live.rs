@@ -8,6 +8,7 @@ use tls_trace_common as abi;
 use tokio::io::{Interest, unix::AsyncFd};
 
 use crate::{
+    discover::library::{Coverages, Finder},
     event::{ConnectionId, Event, Timestamp},
     probe::{AttachOptions, Attached, HookReport, HookState, Kernel, Object, ResetReasons},
     source::decode::Decoder,
@@ -62,7 +63,7 @@ pub enum LiveError {
         /// Why.
         error: aya::maps::MapError,
     },
-    /// The ring buffer cannot be waited for.
+    /// The ring buffer cannot be waited for, or no thread can be made.
     #[error("cannot wait for events: {0}")]
     Wait(#[from] std::io::Error),
 }
@@ -88,6 +89,8 @@ pub struct Live {
     /// Entries made in `done`.
     finished: u64,
     decoder: Decoder,
+    /// Finds TLS libraries.
+    finder: Finder,
     /// Decoded, not yet old enough to be in order for certain.
     pending: VecDeque<Event>,
     poll: Duration,
@@ -167,6 +170,7 @@ impl Live {
             done,
             finished: 0,
             decoder: Decoder::new(reasons),
+            finder: Finder::start(Box::new(()))?,
             pending: VecDeque::new(),
             poll: POLL,
         })
@@ -236,6 +240,18 @@ impl Live {
     #[must_use]
     pub fn now(&self) -> Timestamp {
         now()
+    }
+
+    /// What is known of processes and their TLS libraries.
+    #[must_use]
+    pub fn coverages(&self) -> Coverages {
+        self.finder.coverages()
+    }
+
+    /// A process takes part in a connection: the moment to look for its TLS library, where the kernel
+    /// does not tell of it.
+    pub fn look_at(&mut self, pid: u32) {
+        self.finder.look_at(pid);
     }
 
     /// Stops capturing payload of a connection.

@@ -20,9 +20,10 @@ use std::{
         mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel},
     },
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
+use hashlink::LruCache;
 use nix::sys::eventfd::{EfdFlags, EventFd};
 
 pub use self::files::FileId;
@@ -31,6 +32,10 @@ use crate::inspect::{Coverage, Inspection};
 
 /// Processes waiting to be looked at.
 const WAITING: usize = 1024;
+/// Processes remembered, so that they are not looked at for every connection.
+const PROCESSES: usize = 8192;
+/// A process may map a library at any time, or become another program.
+const LOOK_AGAIN: Duration = Duration::from_secs(10);
 /// How long the end waits for the thread, which may be reading from a dead network file system.
 const END: Duration = Duration::from_secs(2);
 
@@ -61,6 +66,7 @@ pub struct Finder {
     follows: Result<(), String>,
     wake: Arc<EventFd>,
     look_at: SyncSender<u32>,
+    looked: LruCache<u32, Instant>,
     ended: Receiver<()>,
 }
 
@@ -97,6 +103,7 @@ impl Finder {
             follows,
             wake,
             look_at,
+            looked: LruCache::new(PROCESSES),
             ended,
         })
     }
@@ -112,9 +119,14 @@ impl Finder {
 
     /// A process uses TCP. Where the kernel does not tell of mappings, this is the moment to look at
     /// it; else it does nothing. Never waits.
-    pub fn look_at(&self, pid: u32) {
+    pub fn look_at(&mut self, pid: u32) {
+        let recently = |at: &Instant| at.elapsed() < LOOK_AGAIN;
+        if self.follows.is_ok() || self.looked.get(&pid).is_some_and(recently) {
+            return;
+        }
         // A full queue is tried again at the next event of that process.
-        if self.follows.is_err() && self.look_at.try_send(pid).is_ok() {
+        if self.look_at.try_send(pid).is_ok() {
+            self.looked.insert(pid, Instant::now());
             self.wake();
         }
     }

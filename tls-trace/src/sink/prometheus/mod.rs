@@ -3,6 +3,7 @@
 mod bounded;
 mod families;
 mod labels;
+mod libraries;
 mod outputs;
 mod process;
 #[cfg(test)]
@@ -13,7 +14,9 @@ use std::collections::BTreeMap;
 use prometheus::{GaugeVec, HistogramVec, IntGauge, Registry, TextEncoder};
 
 pub use self::outputs::Outputs;
-use self::{bounded::BoundedCounter, families::Families, process::ProcessMetrics};
+use self::{
+    bounded::BoundedCounter, families::Families, libraries::LibraryMetrics, process::ProcessMetrics,
+};
 use super::{Sink, Status};
 use crate::{
     engine::Handshake,
@@ -41,6 +44,7 @@ pub struct Metrics {
     map_entries: GaugeVec,
     map_max_entries: GaugeVec,
     hooks: GaugeVec,
+    libraries: LibraryMetrics,
     exposition: Exposition,
     outputs: Outputs,
 }
@@ -159,6 +163,7 @@ impl Metrics {
                 "1 when the hook is attached, by its preferred back end or a fallback; 0 when it was skipped.",
                 &["hook", "object", "state"],
             )?,
+            libraries: LibraryMetrics::new(&families)?,
             outputs,
             exposition: Exposition {
                 registry: families.registry,
@@ -288,6 +293,7 @@ impl Sink for Metrics {
         for (labels, count) in lost {
             self.lost.raise(labels, count);
         }
+        self.libraries.update(status);
         for (map, entries, capacity) in &status.maps {
             self.map_entries
                 .with_label_values(&[map])

@@ -54,6 +54,8 @@ fn filled() -> Metrics {
     metrics.status(&Status {
         lost: vec![lost, lost],
         maps: vec![("DONE", 3, 8)],
+        processes: [(["covered", "openssl_ssl"], 2)].into(),
+        unreadable: [("truncated", 1)].into(),
         ..Status::default()
     });
     metrics
@@ -75,6 +77,8 @@ fn a_failure_is_counted_by_its_verdict() {
         r#"tls_trace_events_lost_total{reason="signal",stage="ring_buffer"} 4"#,
         r#"tls_trace_hook_attached{hook="tcp_fin",object="tcp_kprobe",state="skipped"} 0"#,
         r#"tls_trace_map_entries{map="DONE"} 3"#,
+        r#"tls_trace_processes{coverage="covered",library="openssl_ssl"} 2"#,
+        r#"tls_trace_library_errors_total{error="truncated"} 1"#,
     ] {
         assert!(
             text.lines().any(|found| found == line),
