@@ -1,11 +1,13 @@
 """A TLS server that sends lines back reversed. Arguments: PORT CERTIFICATE [NAME=VALUE...].
 
 ca (demands a client certificate), min, max, alpn, ciphers, bind, keepalive=1, patience=SECONDS,
-timeout=MILLISECONDS (TCP_USER_TIMEOUT), late=SECONDS (before the handshake)
+timeout=MILLISECONDS (TCP_USER_TIMEOUT), late=SECONDS (before the handshake),
+cut=SECONDS (reset the connection so long after the first line)
 """
 
 import socket
 import ssl
+import struct
 import sys
 import threading
 import time
@@ -46,6 +48,10 @@ def serve(sock):
         tls.do_handshake()
         while line := tls.recv(1000):
             tls.sendall(line.rstrip()[::-1] + b"\n")
+            if "cut" in options:
+                time.sleep(float(options["cut"]))
+                tls.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                return
         sock = tls.unwrap()
         # The client closes first.
         sock.recv(1)

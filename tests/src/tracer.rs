@@ -17,7 +17,7 @@ use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
-use tls_trace::report::Report;
+use tls_trace::{flap::Flap, report::Report};
 
 use crate::{environment::scratch, program::die_with_parent, seconds};
 
@@ -43,8 +43,9 @@ struct Seen {
 #[derive(Debug, Default)]
 struct State {
     reports: Vec<(Instant, Arc<Report>)>,
+    flaps: Vec<Flap>,
     ready: Option<serde_json::Value>,
-    /// Lines on standard output that are no reports.
+    /// Lines on standard output that are neither.
     strange: Vec<String>,
     stderr: String,
     ended: Option<ExitStatus>,
@@ -180,6 +181,23 @@ impl Tracer {
             .iter()
             .map(|(_, report)| Arc::clone(report))
             .collect()
+    }
+
+    /// Flaps that began or ended since the start and are about this server's port, once there are
+    /// so many of them or the deadline passes.
+    ///
+    /// # Errors
+    /// The tracer ended, or wrote something that is no record.
+    pub fn flaps(&self, port: u16, count: usize) -> Result<Vec<Flap>> {
+        let deadline = Instant::now() + seconds(10.0);
+        let of_port = |state: &State| {
+            let flaps = state.flaps.iter().filter(|flap| flap.port == port);
+            flaps.cloned().collect::<Vec<_>>()
+        };
+        self.seen.wait(deadline, |state| {
+            (of_port(state).len() >= count).then_some(())
+        })?;
+        Ok(of_port(&self.seen.lock()))
     }
 
     /// Waits for a condition on the reports since a mark; says whether it came true in time.
@@ -369,6 +387,10 @@ fn read(child: &mut Child, seen: &Arc<Seen>) {
 fn take_line(state: &mut State, line: &str) {
     if let Ok(report) = serde_json::from_str::<Report>(line) {
         state.reports.push((Instant::now(), Arc::new(report)));
+        return;
+    }
+    if let Ok(flap) = serde_json::from_str(line) {
+        state.flaps.push(flap);
         return;
     }
     match serde_json::from_str::<serde_json::Value>(line) {

@@ -8,6 +8,7 @@ pub mod discover;
 pub mod engine;
 pub mod event;
 pub mod explain;
+pub mod flap;
 pub mod inspect;
 pub mod probe;
 pub mod report;

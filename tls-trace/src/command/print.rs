@@ -4,6 +4,7 @@ use jiff::tz::TimeZone;
 
 use crate::{
     engine,
+    flap::Flap,
     report::Report,
     sink::{Sink, filter::Filter, json, output::Output, text::Text},
 };
@@ -80,6 +81,22 @@ impl Printer {
         self.output.line(line);
     }
 
+    /// Prints a flap's beginning or end that is wanted; `json` as in [`Printer::print`].
+    pub fn print_flap(&mut self, flap: &Flap, json: Option<&str>) {
+        let line = match (&self.text, json) {
+            (Some(text), _) => text.flap(flap),
+            (None, Some(json)) => json.to_owned(),
+            (None, None) => match json::line(flap) {
+                Ok(line) => line,
+                Err(error) => {
+                    tracing::error!(%error, "a flap has no JSON form");
+                    return;
+                }
+            },
+        };
+        self.output.line(line);
+    }
+
     /// Waits for the reader to take the rest, for a moment.
     pub async fn finish(self) {
         self.output.finish().await;
@@ -90,6 +107,12 @@ impl Sink for Printer {
     fn report(&mut self, report: &Report) {
         if self.filter.matches(report) {
             self.print(report, None);
+        }
+    }
+
+    fn flap(&mut self, flap: &Flap) {
+        if self.filter.matches_flap(flap) {
+            self.print_flap(flap, None);
         }
     }
 }

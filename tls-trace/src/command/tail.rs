@@ -15,7 +15,7 @@ use crate::sink::{
     filter::Filter,
     output::Output,
     prometheus::Outputs,
-    socket::{Client, ClientError, Reason},
+    socket::{Client, ClientError, Line, Reason, Record},
 };
 
 /// Show failures as they happen, from the daemon, or by tracing when none runs
@@ -100,7 +100,10 @@ impl Tail {
 async fn follow(daemon: &mut Client, filter: &Filter, printer: &mut Printer) -> ClientError {
     loop {
         match daemon.next(filter).await {
-            Ok(line) => printer.print(&line.report, Some(line.text)),
+            Ok(Line { record, text }) => match record {
+                Record::Report(report) => printer.print(&report, Some(text)),
+                Record::Flap(flap) => printer.print_flap(&flap, Some(text)),
+            },
             Err(error) => return error,
         }
     }

@@ -17,6 +17,7 @@ use crate::{
     },
     engine::{self, Engine, Output},
     event::Event,
+    flap::{self, Flaps},
     probe::{HookReport, HookState},
     report::Report,
     sink::{Sink, Status, filter::is_failure},
@@ -63,6 +64,7 @@ impl From<Source> for live::Options {
 pub struct Tracer {
     live: Live,
     engine: Engine,
+    flaps: Flaps,
     processes: Processes,
     cgroups: Cgroups,
     /// Reads /proc while events already come in.
@@ -105,6 +107,7 @@ impl Tracer {
         Ok(Self {
             live,
             engine: Engine::new(config),
+            flaps: Flaps::new(flap::Config::default()),
             processes,
             cgroups,
             scan: tokio::task::spawn_blocking(scan),
@@ -150,6 +153,8 @@ impl Tracer {
                 }
                 self.engine.tick(now, &mut batch.outputs);
                 self.deliver(&mut batch, sinks);
+                self.flaps.tick(now, &mut batch.flaps);
+                Self::deliver_flaps(&mut batch, sinks);
             }
             if told.is_none_or(|told| told.elapsed() >= STATUS) {
                 told = Some(Instant::now());
@@ -242,13 +247,34 @@ impl Tracer {
                     for sink in &mut *sinks {
                         sink.report(&report);
                     }
+                    self.flaps.report(&report, &mut batch.flaps);
                 }
                 Output::Handshake(handshake) => {
                     for sink in &mut *sinks {
                         sink.handshake(&handshake);
                     }
+                    self.flaps.handshake(&handshake, &mut batch.flaps);
                 }
                 Output::PayloadDone(connection) => self.live.payload_done(connection),
+            }
+        }
+        Self::deliver_flaps(batch, sinks);
+    }
+
+    fn deliver_flaps(batch: &mut Batch, sinks: Sinks<'_, '_>) {
+        for output in batch.flaps.drain(..) {
+            match output {
+                flap::Output::Event(event) => {
+                    for sink in &mut *sinks {
+                        sink.flap_event(&event);
+                    }
+                }
+                flap::Output::Flap(mut flap) => {
+                    flap.time = clock::wall_clock(flap.at);
+                    for sink in &mut *sinks {
+                        sink.flap(&flap);
+                    }
+                }
             }
         }
     }
@@ -270,6 +296,7 @@ impl Tracer {
         let coverages = self.live.coverages();
         let status = Status {
             engine: self.engine.stats(),
+            flaps: self.flaps.stats(),
             lost: self.live.lost(),
             maps: self.live.map_usage(),
             processes: coverages.counts(),
@@ -291,6 +318,7 @@ struct Batch {
     /// The same, with what is known of processes, and of connections that are older.
     complete: Vec<Event>,
     outputs: Vec<Output>,
+    flaps: Vec<flap::Output>,
 }
 
 /// Says on standard error which needed hooks are missing, once for each reason.

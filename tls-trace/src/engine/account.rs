@@ -7,7 +7,7 @@ use super::{
     connection::Connection,
     evidence,
     handshake::Handshake,
-    moment::ms_between,
+    moment::{Endpoint, ms_between},
     notices,
     verdict::{Case, Judgement},
 };
@@ -89,7 +89,13 @@ pub(super) fn handshake_result(
     });
     let completed = outcome == Outcome::Established;
     let phase = tls.map_or(crate::report::Phase::Connect, Handshake::phase);
+    let known = |end: Endpoint| end.is_known().then(|| end.into());
     HandshakeResult {
+        began: connection.first,
+        local: known(connection.local),
+        remote: known(connection.remote),
+        pid: connection.process.as_ref().map(|process| process.pid),
+        server_name: tls.and_then(|tls| tls.hello.as_ref()?.server_name.clone()),
         role: role(connection),
         outcome,
         phase: judgement.map_or(phase, |judgement| judgement.phase),

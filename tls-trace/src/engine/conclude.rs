@@ -96,7 +96,7 @@ impl Tracker {
             .is_some_and(|tls| tls.times.started.happened());
         if !connection.told.handshake && (began || judgement.outcome != Outcome::Incomplete) {
             let result = account::handshake_result(connection, Some(judgement));
-            outputs.push(Output::Handshake(result));
+            outputs.push(Output::Handshake(Box::new(result)));
         }
         let report = account::report(id, &case, judgement, self.config.slow_handshake);
         outputs.push(Output::Report(Box::new(report)));
@@ -198,7 +198,7 @@ impl Tracker {
                 !connection.told.payload_done && pace::is_payload_done(connection, tls);
             if counts.is_some_and(|at| at <= now) {
                 let result = account::handshake_result(connection, None);
-                outputs.push(Output::Handshake(result));
+                outputs.push(Output::Handshake(Box::new(result)));
                 let server = connection.server();
                 if let Some(server) = server.filter(|_| tls.phase() == Phase::Established) {
                     self.endpoints.learn(connection.netns, server);

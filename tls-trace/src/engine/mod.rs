@@ -27,7 +27,7 @@ mod tracker;
 mod transport;
 mod verdict;
 
-use std::time::Duration;
+use std::{net::SocketAddr, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
@@ -74,7 +74,7 @@ pub enum Output {
     Report(Box<Report>),
     /// A handshake's result is known, once for each connection that attempted one: at completion
     /// for those that succeed, with the report for those that fail.
-    Handshake(Handshake),
+    Handshake(Box<Handshake>),
     /// The source need not capture payload of this connection any more.
     PayloadDone(ConnectionId),
 }
@@ -82,6 +82,16 @@ pub enum Output {
 /// The result of one handshake, for counting.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Handshake {
+    /// First event of the connection.
+    pub began: Timestamp,
+    /// This end, where known.
+    pub local: Option<SocketAddr>,
+    /// The other end, where known.
+    pub remote: Option<SocketAddr>,
+    /// Process that holds this end, as far as known by now.
+    pub pid: Option<u32>,
+    /// server_name of the ClientHello, unescaped.
+    pub server_name: Option<String>,
     /// Role of the local end.
     pub role: Role,
     /// `Established`, `Failed`, `Aborted` or `Incomplete`.

@@ -7,7 +7,7 @@ mod label;
 mod notice;
 mod verdict;
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
@@ -162,6 +162,16 @@ pub struct Passed {
 )]
 fn is_zero(number: &usize) -> bool {
     *number == 0
+}
+
+impl Report {
+    /// When the connection began, by the clock of [`Report::ended`].
+    #[must_use]
+    pub fn began(&self) -> Timestamp {
+        let duration = Duration::try_from_secs_f64(self.duration_ms / 1e3).unwrap_or_default();
+        let nanos = u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
+        Timestamp(self.ended.0.saturating_sub(nanos))
+    }
 }
 
 /// Application-layer protocol negotiation (RFC 7301).

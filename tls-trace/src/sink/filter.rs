@@ -3,7 +3,10 @@
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use serde::{Deserialize, Serialize};
 
-use crate::report::{Cause, Initiator, Outcome, Phase, Report};
+use crate::{
+    flap::Flap,
+    report::{Cause, Initiator, Outcome, Phase, Report},
+};
 
 /// Conditions on a report. One option given several times is satisfied by any of its values;
 /// different options must all be satisfied.
@@ -75,6 +78,35 @@ impl Filter {
             && any(causes, |cause| verdict.cause == *cause)
             && any(initiators, |initiator| verdict.initiator == *initiator)
             && any(phases, |phase| verdict.phase == *phase)
+    }
+}
+
+impl Filter {
+    /// Whether `flap` is wanted. It is about many connections: its ends' other ports, an
+    /// initiator and a phase are not known of it.
+    #[must_use]
+    pub fn matches_flap(&self, flap: &Flap) -> bool {
+        let Self {
+            all: _,
+            ports,
+            pids,
+            comms,
+            snis,
+            causes,
+            initiators,
+            phases,
+        } = self;
+        any(ports, |port| flap.port == *port)
+            && any(pids, |pid| flap.pid == Some(*pid))
+            && any(comms, |pattern| {
+                flap.comm
+                    .as_deref()
+                    .is_some_and(|comm| pattern.matches(comm))
+            })
+            && any(snis, |pattern| pattern.matches(&flap.peer))
+            && any(causes, |cause| flap.cause == *cause)
+            && initiators.is_empty()
+            && phases.is_empty()
     }
 }
 

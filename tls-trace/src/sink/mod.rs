@@ -17,6 +17,7 @@ use std::collections::BTreeMap;
 use crate::{
     engine::Handshake,
     event::{Event, Timestamp},
+    flap::{Flap, FlapEvent},
     report::Report,
     source::live::Lost,
 };
@@ -45,6 +46,16 @@ pub trait Sink {
         let _ = handshake;
     }
 
+    /// A connection was cut and opened anew.
+    fn flap_event(&mut self, event: &FlapEvent) {
+        let _ = event;
+    }
+
+    /// A program begins, or ceases, to lose its connection to a server again and again.
+    fn flap(&mut self, flap: &Flap) {
+        let _ = flap;
+    }
+
     /// The tracer's own condition, about once a second.
     fn status(&mut self, status: &Status) {
         let _ = status;
@@ -61,6 +72,8 @@ pub trait Sink {
 pub struct Status {
     /// Counters of the engine.
     pub engine: crate::engine::Stats,
+    /// Counters of the detector of flaps.
+    pub flaps: crate::flap::Stats,
     /// Losses so far.
     pub lost: Vec<Lost>,
     /// Map occupancy: name, entries in use, capacity.

@@ -2,6 +2,7 @@
 
 use crate::{
     event::{ConnectionId, End, Timestamp},
+    flap::{Change, Disconnect, Flap},
     report::{
         Alpn, Cause, CloseKind, Confidence, Evidence, Initiator, Notice, Outcome, Phase, PhasesMs,
         Report, Role, SCHEMA, Tcp, Verdict,
@@ -93,4 +94,30 @@ pub fn established() -> Report {
         evidence: Vec::new(),
     };
     report
+}
+
+/// A client whose server is killed every 40 seconds.
+pub fn flap() -> Flap {
+    Flap {
+        schema: SCHEMA,
+        flap: Change::On,
+        time: Some("2026-11-22T14:03:22.118403Z".to_owned()),
+        at: Timestamp(0),
+        role: Role::Client,
+        pid: Some(4121),
+        comm: Some("web".to_owned()),
+        cgroup: Some("/system.slice/web.service".to_owned()),
+        peer: "billing.svc".to_owned(),
+        port: 443,
+        events: 9,
+        planned: 0,
+        span_s: 360.5,
+        life_s: 40.2,
+        variation: Some(0.01),
+        period_s: Some(40.2),
+        cause: Cause::ProcessKilled,
+        cause_share: 1.0,
+        grpc_disconnect_error: Disconnect::ConnectionReset,
+        hint: Some("look for the OOM killer".to_owned()),
+    }
 }

@@ -1,5 +1,7 @@
 //! Reports for people: one line each, the same facts always in the same place.
 
+mod flap;
+
 use std::fmt::{self, Display, Write as _};
 
 use anstyle::{AnsiColor, Style};
@@ -43,7 +45,7 @@ impl Text {
     fn write(&self, report: &Report, out: &mut String) -> fmt::Result {
         let verdict = &report.verdict;
         let dim = Style::new().dimmed();
-        write!(out, "{dim}{}{dim:#} ", self.clock(report))?;
+        write!(out, "{dim}{}{dim:#} ", self.clock(report.time.as_deref()))?;
         let outcome = outcome_style(verdict.outcome);
         write!(out, "{outcome}{:<11}{outcome:#} ", verdict.outcome)?;
         let bold = Style::new().bold();
@@ -74,8 +76,7 @@ impl Text {
     }
 
     /// Time of day; a day's date is in the JSON.
-    fn clock(&self, report: &Report) -> String {
-        let time = report.time.as_deref();
+    fn clock(&self, time: Option<&str>) -> String {
         match time.and_then(|time| time.parse::<Timestamp>().ok()) {
             Some(time) => time
                 .to_zoned(self.time_zone.clone())

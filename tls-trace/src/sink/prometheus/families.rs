@@ -16,7 +16,7 @@ const BUCKETS: [f64; 14] = [
 /// Makes and registers families.
 pub struct Families {
     pub registry: Registry,
-    overflow: IntCounterVec,
+    pub overflow: IntCounterVec,
 }
 
 impl Families {
@@ -49,7 +49,17 @@ impl Families {
         help: &str,
         labels: &[&str],
     ) -> prometheus::Result<HistogramVec> {
-        let options = HistogramOpts::new(name, help).buckets(BUCKETS.to_vec());
+        self.histogram_with(name, help, labels, &BUCKETS)
+    }
+
+    pub fn histogram_with(
+        &self,
+        name: &str,
+        help: &str,
+        labels: &[&str],
+        buckets: &[f64],
+    ) -> prometheus::Result<HistogramVec> {
+        let options = HistogramOpts::new(name, help).buckets(buckets.to_vec());
         let histogram = HistogramVec::new(options, labels)?;
         self.registry.register(Box::new(histogram.clone()))?;
         Ok(histogram)

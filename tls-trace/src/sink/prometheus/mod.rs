@@ -2,8 +2,10 @@
 
 mod bounded;
 mod families;
+mod flapping;
 mod labels;
 mod libraries;
+mod lifetimes;
 mod outputs;
 mod process;
 #[cfg(test)]
@@ -15,12 +17,14 @@ use prometheus::{GaugeVec, HistogramVec, IntGauge, Registry, TextEncoder};
 
 pub use self::outputs::Outputs;
 use self::{
-    bounded::BoundedCounter, families::Families, libraries::LibraryMetrics, process::ProcessMetrics,
+    bounded::BoundedCounter, families::Families, libraries::LibraryMetrics, lifetimes::Lifetimes,
+    process::ProcessMetrics,
 };
 use super::{Sink, Status};
 use crate::{
     engine::Handshake,
     event::Event,
+    flap::{Flap, FlapEvent},
     probe::{HookReport, HookState},
     report::{CloseKind, Phase, Report},
 };
@@ -40,6 +44,7 @@ pub struct Metrics {
     lost: BoundedCounter<2>,
     evicted: BoundedCounter<0>,
     not_tls: BoundedCounter<0>,
+    lifetimes: Lifetimes,
     tracked: IntGauge,
     map_entries: GaugeVec,
     map_max_entries: GaugeVec,
@@ -146,6 +151,7 @@ impl Metrics {
                 "Connections that ended without TLS and without a failure; they get no report.",
                 [],
             )?,
+            lifetimes: Lifetimes::new(&families)?,
             tracked: families
                 .int_gauge("tls_trace_connections_tracked", "Connections in the table.")?,
             map_entries: families.gauges(
@@ -234,9 +240,18 @@ impl Sink for Metrics {
             self.client_hello_retransmits
                 .add([role], retransmits.into());
         }
+        self.lifetimes.report(report);
         for notice in &report.notices {
             self.notices.add([role, notice.label()], 1);
         }
+    }
+
+    fn flap_event(&mut self, event: &FlapEvent) {
+        self.lifetimes.event(*event);
+    }
+
+    fn flap(&mut self, flap: &Flap) {
+        self.lifetimes.flapping.change(flap);
     }
 
     fn handshake(&mut self, handshake: &Handshake) {
@@ -286,6 +301,7 @@ impl Sink for Metrics {
             .set(i64::try_from(engine.tracked).unwrap_or(i64::MAX));
         self.evicted.raise([], engine.evicted);
         self.not_tls.raise([], engine.not_tls);
+        self.lifetimes.status(status.flaps);
         let mut lost = BTreeMap::new();
         for row in &status.lost {
             *lost.entry([row.stage, row.reason]).or_default() += row.count;

@@ -1,8 +1,9 @@
 use super::*;
 use crate::{
     event::{ConnectionId, EventKind, Timestamp},
+    flap::{Class, Disconnect},
     probe::Object,
-    report::{Outcome, PhasesMs, Role},
+    report::{Cause, Outcome, PhasesMs, Role},
     sink::sample,
     source::live::Lost,
 };
@@ -10,6 +11,11 @@ use crate::{
 fn handshake() -> Handshake {
     let failed = sample::failed();
     Handshake {
+        began: Timestamp(0),
+        local: Some(failed.local),
+        remote: Some(failed.remote),
+        pid: failed.pid,
+        server_name: failed.sni,
         role: Role::Client,
         outcome: Outcome::Failed,
         phase: failed.verdict.phase,
@@ -37,6 +43,16 @@ fn filled() -> Metrics {
         connection: ConnectionId(1),
         kind: EventKind::ResetReceived,
     }]);
+    metrics.flap(&sample::flap());
+    metrics.flap_event(&FlapEvent {
+        role: Role::Client,
+        cause: Cause::ProcessKilled,
+        class: Class::Unplanned,
+        disconnect: Disconnect::ConnectionReset,
+    });
+    let mut grpc = sample::established();
+    grpc.alpn.offered = Some(vec!["h2".to_owned()]);
+    metrics.report(&grpc);
     metrics.set_hooks(&[HookReport {
         name: "tcp_fin",
         object: Object::TcpKprobe,
@@ -76,6 +92,10 @@ fn a_failure_is_counted_by_its_verdict() {
         r#"tls_trace_events_total{kind="reset_received"} 1"#,
         r#"tls_trace_events_lost_total{reason="signal",stage="ring_buffer"} 4"#,
         r#"tls_trace_hook_attached{hook="tcp_fin",object="tcp_kprobe",state="skipped"} 0"#,
+        r#"tls_trace_flap_events_total{cause="process_killed",class="unplanned",grpc_disconnect_error="connection reset",role="client"} 1"#,
+        r#"tls_trace_flapping{cause="process_killed",peer="billing.svc:443",process="web",role="client"} 1"#,
+        r#"tls_trace_grpc_disconnections_total{grpc_disconnect_error="unknown",role="server"} 1"#,
+        r#"tls_trace_connection_lifetime_seconds_count{outcome="established",role="server"} 1"#,
         r#"tls_trace_map_entries{map="DONE"} 3"#,
         r#"tls_trace_processes{coverage="covered",library="openssl_ssl"} 2"#,
         r#"tls_trace_library_errors_total{error="truncated"} 1"#,

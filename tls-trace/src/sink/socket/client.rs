@@ -15,6 +15,7 @@ use super::{
     protocol::{Ended, Greeting, Reason},
 };
 use crate::{
+    flap::Flap,
     report::{Report, SCHEMA},
     sink::json,
 };
@@ -70,11 +71,20 @@ pub struct Client {
     _to: OwnedWriteHalf,
 }
 
-/// A report that passed the filter, and how the daemon wrote it.
+/// What the daemon tells.
+#[derive(Debug, PartialEq)]
+pub enum Record {
+    /// A connection.
+    Report(Box<Report>),
+    /// Flapping begins or ends.
+    Flap(Box<Flap>),
+}
+
+/// A record that passed the filter, and how the daemon wrote it.
 #[derive(Debug)]
 pub struct Line<'a> {
     /// Parsed.
-    pub report: Box<Report>,
+    pub record: Record,
     /// As it came, with its line break.
     pub text: &'a str,
 }
@@ -107,17 +117,27 @@ impl Client {
         Ok(client)
     }
 
-    /// The next report. The daemon filters too, but may have sent some before it knew the filter.
+    /// The next record. The daemon filters too, but may have sent some before it knew the filter.
     ///
     /// # Errors
     /// The connection ended; [`ClientError::Ended`] with the daemon's reason.
     pub async fn next(&mut self, filter: &Filter) -> Result<Line<'_>, ClientError> {
         loop {
             self.read().await?;
-            let report: Box<Report> = self.parse()?;
-            if filter.matches(&report) {
+            let record = match self.parse() {
+                Ok(report) => Record::Report(report),
+                Err(error) => match serde_json::from_str(&self.line) {
+                    Ok(flap) => Record::Flap(flap),
+                    Err(_) => return Err(error),
+                },
+            };
+            let wanted = match &record {
+                Record::Flap(flap) => filter.matches_flap(flap),
+                Record::Report(report) => filter.matches(report),
+            };
+            if wanted {
                 let text = &self.line;
-                return Ok(Line { report, text });
+                return Ok(Line { record, text });
             }
         }
     }

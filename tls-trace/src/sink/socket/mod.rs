@@ -17,6 +17,7 @@ use std::{
     time::Duration,
 };
 
+use serde::Serialize;
 use tokio::{
     io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader},
     net::{
@@ -30,11 +31,11 @@ use tokio::{
 use self::bind::Bound;
 pub use self::{
     bind::BindError,
-    client::{Client, ClientError, Line},
+    client::{Client, ClientError, Line, Record},
     protocol::{Ended, Ready, Reason},
 };
 use super::{Sink, filter::Filter, json, prometheus::Outputs};
-use crate::report::Report;
+use crate::{flap::Flap, report::Report};
 
 /// Readers served at once.
 const READERS: usize = 64;
@@ -110,19 +111,20 @@ impl Broadcast {
     }
 }
 
-impl Sink for Broadcast {
-    fn report(&mut self, report: &Report) {
+impl Broadcast {
+    /// Gives a record to the readers who want it.
+    fn send(&self, wanted: impl Fn(&Filter) -> bool, record: &impl Serialize) {
         let mut line: Option<Arc<str>> = None;
         self.shared.readers().retain(|reader| {
-            if !reader.filter().matches(report) {
+            if !wanted(&reader.filter()) {
                 return true;
             }
             let line = match &line {
                 Some(line) => line.clone(),
-                None => match json::line(report) {
+                None => match json::line(record) {
                     Ok(text) => line.insert(text.into()).clone(),
                     Err(error) => {
-                        tracing::error!(%error, "a report has no JSON form");
+                        tracing::error!(%error, "a record has no JSON form");
                         return true;
                     }
                 },
@@ -137,6 +139,16 @@ impl Sink for Broadcast {
                 Err(mpsc::error::TrySendError::Closed(_)) => false,
             }
         });
+    }
+}
+
+impl Sink for Broadcast {
+    fn report(&mut self, report: &Report) {
+        self.send(|filter| filter.matches(report), report);
+    }
+
+    fn flap(&mut self, flap: &Flap) {
+        self.send(|filter| filter.matches_flap(flap), flap);
     }
 }
 
