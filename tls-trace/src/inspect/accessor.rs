@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use super::{
     Elf, Error, Offsets,
+    layout::Answer,
     symbolic::{self, Content, Root, Trace, Value},
     symbols::{Function, Symbols},
 };
@@ -58,13 +59,13 @@ impl Accessor {
         }
     }
 
-    /// Where the member is; the reason why that cannot be told otherwise.
+    /// Where the member is.
     ///
     /// # Errors
     /// The file cannot be read, or not so much of it.
-    pub fn find(&self, elf: &Elf, symbols: &Symbols) -> Result<Result<Offsets, String>, Error> {
+    pub fn find(&self, elf: &Elf, symbols: &Symbols) -> Result<Answer, Error> {
         let Some(function) = symbols.function(self.function) else {
-            return Ok(Err(format!("no {}", self.function)));
+            return Ok(Answer::Absent(self.function));
         };
         let trace = symbolic::trace(elf, function)?;
         let beside = match self.does {
@@ -82,7 +83,10 @@ impl Accessor {
                 .min();
             contents.retain(|content| Some(content.at.pointers.len()) == nearest);
         }
-        Ok(only(contents).map_err(|reason| format!("{}: {reason}", self.function)))
+        Ok(match only(contents) {
+            Ok(offsets) => Answer::At(offsets),
+            Err(reason) => Answer::Silent(format!("{}: {reason}", self.function)),
+        })
     }
 }
 
@@ -184,6 +188,12 @@ fn only(contents: Vec<Content>) -> Result<Offsets, String> {
         .map(|content| (content.path(), content.width, content.bits))
         .filter(|(path, ..)| path.iter().all(|offset| (0..FARTHEST).contains(offset)))
         .collect();
+    // What kind of struct it is stands first (OpenSSL's `ssl->type`). Functions test bits of it, and
+    // where those are zero may return them for want of anything better.
+    let tests_kind = |(path, _, bits): &(Vec<i64>, _, Option<_>)| path[..] == [0] && bits.is_some();
+    if !found.iter().all(tests_kind) {
+        found.retain(|content| !tests_kind(content));
+    }
     found.sort_by_key(|(path, width, _)| (path.len(), *width));
     found.dedup();
     let Some((path, width, bits)) = found.first() else {

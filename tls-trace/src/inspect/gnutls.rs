@@ -67,7 +67,7 @@ pub fn find(elf: &Elf, symbols: &Symbols) -> Result<Option<Library>, Error> {
     let (version, members) = MEMBERS.members(&code);
     Ok(Some(Library {
         family: Family::Gnutls,
-        version: version.map(str::to_owned),
+        version,
         hooks: functions::hooks(elf, symbols, HOOKS)?,
         members,
         itabs: Vec::new(),

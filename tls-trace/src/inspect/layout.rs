@@ -2,7 +2,7 @@
 //! certain. A member without an accessor is taken from a layout alone, where every accessor agrees
 //! with that layout.
 
-use std::collections::BTreeMap;
+use std::{cmp::Reverse, collections::BTreeMap};
 
 use super::{Elf, Error, Finding, Member, Offsets, accessor::Accessor, symbols::Symbols};
 
@@ -16,8 +16,19 @@ pub struct Layouts {
     pub witnesses: usize,
 }
 
-/// What accessors said about each member; the reason where they said nothing.
-pub type Code = BTreeMap<&'static str, Result<Offsets, String>>;
+/// What accessors said about each member.
+pub type Code = BTreeMap<&'static str, Answer>;
+
+/// What the accessor of a member said.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// Where it is.
+    At(Offsets),
+    /// Its code does not tell, and why: nobody else is believed.
+    Silent(String),
+    /// It is not in the file; this one.
+    Absent(&'static str),
+}
 
 /// Asks every accessor.
 ///
@@ -30,18 +41,28 @@ pub fn ask(elf: &Elf, symbols: &Symbols, accessors: &[Accessor]) -> Result<Code,
     answers.collect()
 }
 
-/// The layout that has most in common with what accessors said.
+/// What the layouts have in common that agree most with what accessors said.
 struct Closest {
-    versions: &'static str,
+    versions: String,
     agree: usize,
     differ: Vec<&'static str>,
     places: BTreeMap<&'static str, Offsets>,
 }
 
+impl Closest {
+    /// Of two that agree with as much: nothing tells which it is.
+    fn or(mut self, other: &Self) -> Self {
+        self.versions = format!("{}; {}", self.versions, other.versions);
+        self.places
+            .retain(|name, place| other.places.get(name) == Some(place));
+        self
+    }
+}
+
 impl Layouts {
     /// The members of the struct, and the versions that have its layout.
     #[must_use]
-    pub fn members(&self, code: &Code) -> (Option<&'static str>, Vec<Member>) {
+    pub fn members(&self, code: &Code) -> (Option<String>, Vec<Member>) {
         let closest = self.closest(code);
         let members = self.members.iter().map(|&(name, _)| Member {
             name,
@@ -70,45 +91,51 @@ impl Layouts {
     fn closest(&self, code: &Code) -> Option<Closest> {
         let compared = self.versions.iter().map(|(versions, _)| {
             let mut closest = Closest {
-                versions,
+                versions: (*versions).to_owned(),
                 agree: 0,
                 differ: Vec::new(),
                 places: self.of(versions).unwrap_or_default(),
             };
             for (name, _) in self.members {
                 match (code.get(name), closest.places.get(name)) {
-                    (Some(Ok(said)), Some(known)) if said.path == known.path => closest.agree += 1,
-                    (Some(Ok(_)), _) => closest.differ.push(name),
+                    (Some(Answer::At(said)), Some(known)) if said.path == known.path => {
+                        closest.agree += 1;
+                    }
+                    (Some(Answer::At(_)), _) => closest.differ.push(name),
                     _ => {}
                 }
             }
             closest
         });
-        let closest = compared.max_by_key(|closest| closest.agree)?;
+        let compared: Vec<_> = compared.collect();
+        let rank = |closest: &Closest| (closest.agree, Reverse(closest.differ.len()));
+        let best = compared.iter().map(rank).max()?;
+        let equals = compared.into_iter().filter(|each| rank(each) == best);
+        let closest = equals.reduce(|one, other| one.or(&other))?;
         let close = closest.agree >= self.witnesses && closest.agree > closest.differ.len();
         close.then_some(closest)
     }
 }
 
-fn finding(
-    name: &str,
-    code: Option<&Result<Offsets, String>>,
-    closest: Option<&Closest>,
-) -> Finding {
+fn finding(name: &str, code: Option<&Answer>, closest: Option<&Closest>) -> Finding {
     let unavailable = |reason: String| Finding::Unavailable { reason };
     let Some(closest) = closest else {
         return match code {
-            Some(Ok(offsets)) => Finding::Binary(offsets.clone()),
-            Some(Err(reason)) => unavailable(reason.clone()),
+            Some(Answer::At(offsets)) => Finding::Binary(offsets.clone()),
+            Some(Answer::Silent(reason)) => unavailable(reason.clone()),
+            Some(Answer::Absent(accessor)) => {
+                unavailable(format!("no {accessor}, and no known layout"))
+            }
             None => unavailable("no accessor, and no known layout".to_owned()),
         };
     };
-    let versions = closest.versions;
+    let versions = &closest.versions;
     match (code, closest.places.get(name)) {
-        (Some(Ok(said)), Some(known)) if said.path == known.path => {
+        (Some(Answer::Silent(reason)), _) => unavailable(reason.clone()),
+        (Some(Answer::At(said)), Some(known)) if said.path == known.path => {
             Finding::BinaryAndTable(said.clone())
         }
-        (Some(Ok(said)), Some(known)) => unavailable(format!(
+        (Some(Answer::At(said)), Some(known)) => unavailable(format!(
             "its code says {}, the layout of {versions} {}",
             show(&said.path),
             show(&known.path),
@@ -140,14 +167,21 @@ mod tests {
         witnesses: 2,
     };
 
-    fn members(said: &[(&'static str, &[u32])]) -> (Option<&'static str>, Vec<Finding>) {
-        let offsets = |path: &[u32]| Offsets {
+    fn members(said: &[(&'static str, &[u32])]) -> (Option<String>, Vec<Finding>) {
+        let said = said.iter().map(|(name, path)| (*name, at(path)));
+        answered(&said.collect())
+    }
+
+    fn at(path: &[u32]) -> Answer {
+        Answer::At(Offsets {
             path: path.to_owned(),
             width: 4,
             bits: None,
-        };
-        let code = said.iter().map(|(name, path)| (*name, Ok(offsets(path))));
-        let (version, members) = LAYOUTS.members(&code.collect());
+        })
+    }
+
+    fn answered(code: &Code) -> (Option<String>, Vec<Finding>) {
+        let (version, members) = LAYOUTS.members(code);
         let findings = members.into_iter().map(|member| member.finding);
         (version, findings.collect())
     }
@@ -160,7 +194,7 @@ mod tests {
     #[test]
     fn members_without_accessor_come_from_a_layout_that_all_accessors_agree_on() {
         let (version, found) = members(&[("a", &[8]), ("b", &[16, 8])]);
-        assert_eq!(version, Some("2"));
+        assert_eq!(version.as_deref(), Some("2"));
         assert_eq!(
             paths(&found),
             [Some(&[8][..]), Some(&[16, 8]), Some(&[32]), None]
@@ -174,6 +208,31 @@ mod tests {
         let (version, found) = members(&[("a", &[0]), ("b", &[8]), ("c", &[24])]);
         assert_eq!(version, None);
         assert_eq!(paths(&found), [Some(&[0][..]), Some(&[8]), None, None]);
+    }
+
+    #[test]
+    fn where_an_accessor_is_silent_the_layout_does_not_speak_for_it() {
+        let mut code = Code::from([("a", at(&[8])), ("b", at(&[16, 8]))]);
+        code.insert("c", Answer::Absent("GET_C"));
+        assert_eq!(answered(&code).1[2].offsets().unwrap().path, [32]);
+        code.insert("c", Answer::Silent("GET_C: it loops".to_owned()));
+        assert_eq!(answered(&code).1[2].offsets(), None);
+    }
+
+    #[test]
+    fn of_layouts_that_agree_alike_only_what_they_have_in_common_counts() {
+        let layouts = Layouts {
+            versions: &[
+                ("1", &[&[0], &[8], &[16], &[20]]),
+                ("2", &[&[0], &[8], &[16], &[24]]),
+            ],
+            ..LAYOUTS
+        };
+        let code = Code::from([("a", at(&[0])), ("b", at(&[8]))]);
+        let (versions, members) = layouts.members(&code);
+        assert_eq!(versions.as_deref(), Some("1; 2"));
+        assert_eq!(members[2].finding.offsets().unwrap().path, [16]);
+        assert_eq!(members[3].finding.offsets(), None);
     }
 
     #[test]

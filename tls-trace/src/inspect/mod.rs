@@ -19,6 +19,8 @@ mod openssl;
 mod read;
 mod symbolic;
 mod symbols;
+#[cfg(test)]
+mod tests;
 
 use std::fs::File;
 

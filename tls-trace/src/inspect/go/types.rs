@@ -5,7 +5,10 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::super::{Elf, Error, Offsets, layout::Code};
+use super::super::{
+    Elf, Error, Offsets,
+    layout::{Answer, Code},
+};
 
 /// Method tables looked at; large programs have some thousand.
 const MOST: u64 = 1 << 16;
@@ -189,14 +192,15 @@ impl<'a> Types<'a> {
         let shift = shift(&conn)?;
         let mut code = Code::new();
         let mut add = |name, offset: u64, width| {
-            let offset = u32::try_from(offset >> shift);
-            let offset = offset.map_err(|_| "absurd offset".to_owned());
-            let offsets = offset.map(|offset| Offsets {
-                path: vec![offset],
-                width,
-                bits: None,
-            });
-            code.insert(name, offsets);
+            let answer = match u32::try_from(offset >> shift) {
+                Ok(offset) => Answer::At(Offsets {
+                    path: vec![offset],
+                    width,
+                    bits: None,
+                }),
+                Err(_) => Answer::Silent("absurd offset".to_owned()),
+            };
+            code.insert(name, answer);
         };
         for (member, names, width) in CONN {
             let field = names.iter().find_map(|name| conn.get(*name));

@@ -42,7 +42,7 @@ pub fn ssl(elf: &Elf, symbols: &Symbols) -> Result<Option<Library>, Error> {
     }
     Ok(Some(Library {
         family: Family::OpensslSsl,
-        version: version.map(str::to_owned),
+        version,
         hooks: functions::hooks(elf, symbols, SSL_HOOKS)?,
         members,
         itabs: Vec::new(),
@@ -61,7 +61,7 @@ pub fn crypto(elf: &Elf, symbols: &Symbols) -> Result<Option<Library>, Error> {
     let (version, members) = layouts::BIO.members(&code);
     Ok(Some(Library {
         family: Family::OpensslCrypto,
-        version: version.map(str::to_owned),
+        version,
         hooks: functions::hooks(elf, symbols, CRYPTO_HOOKS)?,
         members,
         itabs: Vec::new(),
