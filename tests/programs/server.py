@@ -2,7 +2,7 @@
 
 ca (demands a client certificate), min, max, alpn, ciphers, bind, keepalive=1, patience=SECONDS,
 timeout=MILLISECONDS (TCP_USER_TIMEOUT), late=SECONDS (before the handshake),
-cut=SECONDS (reset the connection so long after the first line)
+cut=SECONDS (reset the connection so long after the first line), preface=PROTOCOL (spoken before TLS)
 """
 
 import socket
@@ -30,6 +30,26 @@ if "ca" in options:
     context.load_verify_locations(options["ca"])
     context.verify_mode = ssl.CERT_REQUIRED
 
+mysql = b"\x0a8.0.36\0" + bytes(4) + b"a" * 8 + b"\0\xff\xff\x21\2\0\xff\xc1\x15" + bytes(10) + b"b" * 12 + b"\0"
+# What a server says first, and in answer to each request that comes before TLS.
+replies = {
+    "http_connect": [b"", b"HTTP/1.1 200 Connection established\r\n\r\n"],
+    "smtp": [b"220 localhost ESMTP\r\n", b"250-localhost\r\n250 STARTTLS\r\n", b"220 go\r\n"],
+    "imap": [b"* OK ready\r\n", b"* CAPABILITY IMAP4rev1 STARTTLS\r\n. OK\r\n", b". OK go\r\n"],
+    "pop3": [b"+OK ready\r\n", b"+OK go\r\n"],
+    "ftp": [b"220 ready\r\n", b"234 go\r\n"],
+    "xmpp": [
+        b"",
+        b"<stream:stream><stream:features><starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'>"
+        b"<required/></starttls></stream:features>",
+        b"<proceed xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>",
+    ],
+    "irc": [b"", b":localhost 670 * :STARTTLS go\r\n"],
+    "ldap": [b"", bytes.fromhex("300c02010178070a010004000400")],
+    "postgresql": [b"", b"S"],
+    "mysql": [len(mysql).to_bytes(3, "little") + b"\0" + mysql, b""],
+}
+
 
 def serve(sock):
     if "timeout" in options:
@@ -41,6 +61,11 @@ def serve(sock):
         for option in (socket.TCP_KEEPIDLE, socket.TCP_KEEPINTVL, socket.TCP_KEEPCNT):
             sock.setsockopt(socket.IPPROTO_TCP, option, 1)
     time.sleep(float(options.get("late", "0")))
+    for number, reply in enumerate(replies.get(options.get("preface"), [])):
+        if number > 0:
+            # MySQL's client does not wait for an answer to its request of 36 bytes.
+            sock.recv(36 if options["preface"] == "mysql" else 1000)
+        sock.sendall(reply)
     tls = context.wrap_socket(
         sock, server_side=True, do_handshake_on_connect=False, suppress_ragged_eofs=False
     )

@@ -45,6 +45,7 @@ pub(super) fn report(
             .filter(|process| process.cgroup != 0)
             .map(|process| process.cgroup.to_string()),
         sni: tls.and_then(|tls| tls.hello.as_ref()?.server_name.clone()),
+        preface: tls.map(|tls| tls.preface.clone()).unwrap_or_default(),
         version: version(tls),
         cipher: tls
             .filter(|tls| tls.times.server_hello_at.happened())

@@ -200,7 +200,9 @@ impl Tracker {
                 let result = account::handshake_result(connection, None);
                 outputs.push(Output::Handshake(Box::new(result)));
                 let server = connection.server();
-                if let Some(server) = server.filter(|_| tls.phase() == Phase::Established) {
+                if let Some(server) =
+                    server.filter(|_| tls.phase() == Phase::Established && !tls.is_upgraded())
+                {
                     self.endpoints.learn(connection.netns, server);
                 }
                 connection.told.handshake = true;

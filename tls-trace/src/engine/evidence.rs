@@ -168,9 +168,13 @@ impl Facts<'_> {
             .as_ref()
             .and_then(|hello| hello.server_name.as_deref());
         let sni = name.map_or(String::new(), |name| format!(", SNI {}", escaped(name)));
+        let after = match tls.preface.as_slice() {
+            [] => String::new(),
+            [.., last] => format!(", after {last}"),
+        };
         let fact = match tls.hello_length {
-            0 => format!("ClientHello begun, not complete, {by}"),
-            length => format!("ClientHello ({length} bytes{sni}) {by}"),
+            0 => format!("ClientHello begun, not complete{after}, {by}"),
+            length => format!("ClientHello ({length} bytes{sni}{after}) {by}"),
         };
         self.add(tls.times.started, Weight::Progress, fact);
         let again = self.connection.hello_retransmits();

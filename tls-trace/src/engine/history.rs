@@ -153,6 +153,7 @@ fn encrypted(content_type: u8, count: u32) -> String {
 fn describe(kind: &ObservationKind) -> (What, u64) {
     let (message, bytes) = match kind {
         ObservationKind::ClientHelloStarted => return (What::Beginning, 0),
+        ObservationKind::Preface(preface) => (format!("before TLS: {preface}"), 0),
         ObservationKind::Encrypted(EncryptedRecord {
             content_type,
             length,

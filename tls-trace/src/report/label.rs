@@ -66,7 +66,8 @@ macro_rules! explained_labels {
     };
 }
 
-pub(super) use {explained_labels, labels};
+pub(super) use explained_labels;
+pub(crate) use labels;
 
 /// What a label means, for people. Text in Markdown: code in backticks, nothing else.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,6 +88,6 @@ pub struct Explanation {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("'{label}' is not one of: {}", known.join(", "))]
 pub struct UnknownLabel {
-    pub(super) label: String,
-    pub(super) known: &'static [&'static str],
+    pub(crate) label: String,
+    pub(crate) known: &'static [&'static str],
 }

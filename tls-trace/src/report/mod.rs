@@ -3,7 +3,7 @@
 
 mod cause;
 mod grpc;
-mod label;
+pub(crate) mod label;
 mod notice;
 mod verdict;
 
@@ -12,6 +12,7 @@ use std::{net::SocketAddr, time::Duration};
 use serde::{Deserialize, Serialize};
 
 use crate::event::{ConnectionId, Direction, End, ResetReason, Timestamp};
+use crate::wire::Preface;
 use label::labels;
 
 pub use cause::Cause;
@@ -111,6 +112,9 @@ pub struct Report {
     pub cgroup: Option<String>,
     /// server_name of the ClientHello, escaped by sinks.
     pub sni: Option<String>,
+    /// What came before TLS, in this order; empty where TLS began at once.
+    #[serde(default)]
+    pub preface: Vec<Preface>,
     /// Negotiated version, "TLS 1.3"; the highest offered where none was negotiated is not shown here.
     pub version: Option<String>,
     /// Negotiated cipher suite by IANA name or 0x number.

@@ -25,6 +25,7 @@ pub fn failed() -> Report {
         comm: Some("curl".to_owned()),
         cgroup: Some("/system.slice/app.service".to_owned()),
         sni: Some("api.local".to_owned()),
+        preface: Vec::new(),
         version: Some("TLS 1.2".to_owned()),
         cipher: None,
         group: None,

@@ -60,7 +60,23 @@ impl Conversation {
             direction,
             observations,
         };
-        self.stream(direction).segment(segment, bound, &mut output);
+        let other = self.stream(direction.reverse()).speaks();
+        let stream = self.stream(direction);
+        let before = stream.speaks();
+        stream.segment(segment, other, bound, &mut output);
+        let after = stream.speaks();
+        if after != before {
+            output.direction = direction.reverse();
+            let stream = self.stream(direction.reverse());
+            let before = stream.speaks();
+            stream.other_speaks(after, bound, &mut output);
+            let after = stream.speaks();
+            if after != before {
+                output.direction = direction;
+                self.stream(direction)
+                    .other_speaks(after, bound, &mut output);
+            }
+        }
     }
 
     /// No more segments come: appends what can be said of bytes that were waiting for others. A

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+use super::Preface;
 use crate::event::{Direction, Timestamp};
 
 /// Something seen on the wire, in stream order within its direction.
@@ -22,6 +23,8 @@ pub struct Observation {
 /// Kinds of [`Observation`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ObservationKind {
+    /// TLS, or what stands in its place, came after this. Said before everything else of its direction.
+    Preface(Preface),
     /// The first ClientHello of this direction began. It is said before every complete one, too.
     ClientHelloStarted,
     /// A complete ClientHello.

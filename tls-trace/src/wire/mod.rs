@@ -14,6 +14,7 @@ mod message;
 pub mod names;
 mod output;
 mod plaintext;
+mod preface;
 mod reader;
 mod reassembly;
 mod record;
@@ -29,3 +30,4 @@ pub use message::{
     AlertMessage, ClientHello, EncryptedRecord, HandshakeMessage, Observation, ObservationKind,
     Plaintext, PlaintextProtocol, ServerHello, StreamLoss,
 };
+pub use preface::Preface;

@@ -6,6 +6,8 @@ use super::{
     record::{CHANGE_CIPHER_SPEC, HEARTBEAT, MAX_LENGTH},
 };
 
+/// Bytes of a [`Plaintext::sample`](super::Plaintext::sample).
+pub(super) const SAMPLE: usize = 128;
 /// Longest method of an HTTP request that is recognised.
 const MAX_METHOD: usize = 24;
 

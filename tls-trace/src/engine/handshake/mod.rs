@@ -13,7 +13,7 @@ use crate::{
     report::{EarlyData, EarlyDataOutcome, EarlyDataReason, Phase},
     wire::{
         ClientHello, HandshakeMessage, Observation, ObservationKind, Plaintext, PlaintextProtocol,
-        ServerHello,
+        Preface, ServerHello,
     },
 };
 
@@ -72,6 +72,8 @@ pub(super) struct Times {
 )]
 pub(super) struct Handshake {
     pub(super) hello: Option<Arc<Hello>>,
+    /// What came before TLS.
+    pub(super) preface: Vec<Preface>,
     /// Direction in which the ClientHello went.
     pub(super) client: Option<Direction>,
     pub(super) version: u16,
@@ -124,6 +126,10 @@ impl Handshake {
             ObservationKind::NotTls(plaintext) => {
                 self.plain.get_or_insert_default()[direction as usize] = Some(plaintext.clone());
                 self.times.plain_at.set_once(now);
+                return;
+            }
+            ObservationKind::Preface(preface) => {
+                self.preface.push(*preface);
                 return;
             }
             ObservationKind::Lost(_) => {
@@ -242,6 +248,12 @@ impl Handshake {
             times,
             ..self.clone()
         }
+    }
+
+    /// Whether something else was spoken on this port before TLS: it wants no ClientHello at once.
+    pub(super) fn is_upgraded(&self) -> bool {
+        let header = |preface| matches!(preface, Preface::ProxyV1 | Preface::ProxyV2);
+        !self.preface.iter().copied().all(header)
     }
 
     /// Whether the negotiated version is TLS 1.3 or a draft of it.

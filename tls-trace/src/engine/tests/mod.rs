@@ -5,6 +5,8 @@ mod bytes;
 mod captures;
 mod closes;
 mod decisive;
+mod early_data;
 mod handshakes;
+mod prefaces;
 mod resting;
 mod story;

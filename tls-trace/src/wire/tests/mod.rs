@@ -2,6 +2,7 @@
 
 mod delivery;
 mod hostile;
+mod prefaces;
 mod samples;
 
 use std::net::{Ipv4Addr, SocketAddr};
