@@ -22,6 +22,21 @@ pub fn since_1970(moment: event::Timestamp) -> Option<String> {
     Some(format!("{time:.6}"))
 }
 
+/// Nanoseconds from `CLOCK_MONOTONIC` to the time since 1970, now.
+#[must_use]
+pub fn wall_clock_offset() -> i64 {
+    let monotonic = clock_gettime(ClockId::CLOCK_MONOTONIC)
+        .map(|time| i128::from(time.tv_sec()) * 1_000_000_000 + i128::from(time.tv_nsec()));
+    let offset = Timestamp::now().as_nanosecond() - monotonic.unwrap_or_default();
+    i64::try_from(offset).unwrap_or_default()
+}
+
+/// Now, as a part of a file's name: `20261122T140322.118Z`.
+#[must_use]
+pub fn file_name() -> String {
+    Timestamp::now().strftime("%Y%m%dT%H%M%S%.3fZ").to_string()
+}
+
 fn at(wall_now: Timestamp, now: u64, moment: event::Timestamp) -> Option<String> {
     let ago = i64::try_from(i128::from(now) - i128::from(moment.0)).ok()?;
     let time = wall_now.checked_sub(SignedDuration::from_nanos(ago)).ok()?;

@@ -6,9 +6,12 @@ mod check;
 mod clock;
 mod coverage;
 mod explain;
+mod flight;
 mod inspect;
 mod lines;
 mod print;
+mod record;
+mod replay;
 mod run;
 mod tail;
 mod tracer;
@@ -45,6 +48,7 @@ Examples:
   tls-trace tail --all --json | jq .sni    every connection, for machines
   tls-trace analyze trace.pcap             what failed in a capture; needs no privileges
   tls-trace explain server_silent          what a cause means and what to do about it
+  sudo tls-trace record incident.tlsrec    what the tracer sees, for `tls-trace replay`
 
 Log messages go to standard error; RUST_LOG=tls_trace=debug shows more of them.";
 
@@ -54,6 +58,8 @@ enum Command {
     Tail(tail::Tail),
     Check(check::Check),
     Analyze(analyze::Analyze),
+    Record(record::Record),
+    Replay(replay::Replay),
     Inspect(inspect::Inspect),
     Explain(explain::Explain),
     /// Print a completion script for a shell
@@ -80,6 +86,8 @@ pub fn execute(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Inspect(inspect) => inspect.execute(),
         Command::Analyze(analyze) => Ok(analyze.execute()),
         Command::Explain(explain) => explain.execute(),
+        Command::Record(record) => block_on(record.execute()),
+        Command::Replay(replay) => replay.execute(),
         Command::Completions { shell } => {
             clap_complete::generate(
                 shell,

@@ -6,6 +6,7 @@ use anyhow::bail;
 
 use super::{
     capability,
+    flight::Flight,
     print::{Print, Printer},
     stop_signal,
     tracer::{Source, Summary, Tracer, skipped, warn_of_missing},
@@ -49,6 +50,9 @@ pub struct Run {
 
     #[command(flatten)]
     source: Source,
+
+    #[command(flatten)]
+    flight: Flight,
 
     /// End with exit code 1 unless every hook could be attached
     #[arg(long)]
@@ -138,8 +142,12 @@ impl Run {
         let mut ready = Ready::new(tracer.hooks());
         ready.metrics = address;
         ready.socket = path;
+        let mut flight = self.flight.start(self.print.engine())?;
         let mut broadcast = match socket {
-            Some(socket) => Some(socket.start(json::line(&ready)?, metrics.outputs())),
+            Some(socket) => {
+                let ready = json::line(&ready)?;
+                Some(socket.start(ready, metrics.outputs(), flight.clone()))
+            }
             None => None,
         };
         if let Some(http) = http {
@@ -167,6 +175,7 @@ impl Run {
             stopping.stop();
         };
         let mut sinks: Vec<&mut dyn Sink> = vec![&mut health, &mut metrics];
+        sinks.extend(flight.as_mut().map(|flight| flight as &mut dyn Sink));
         sinks.extend(
             broadcast
                 .as_mut()

@@ -3,3 +3,4 @@
 pub mod capture;
 mod decode;
 pub mod live;
+pub mod recording;

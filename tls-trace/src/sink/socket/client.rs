@@ -2,8 +2,9 @@
 
 use std::{io, path::Path};
 
+use serde::Serialize;
 use tokio::{
-    io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader},
+    io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader},
     net::{
         UnixStream,
         unix::{OwnedReadHalf, OwnedWriteHalf},
@@ -12,7 +13,7 @@ use tokio::{
 
 use super::{
     Filter,
-    protocol::{Ended, Greeting, Reason},
+    protocol::{Ask, Ended, Greeting, Reason, Recorded},
 };
 use crate::{
     flap::Flap,
@@ -45,6 +46,9 @@ pub enum ClientError {
     /// The daemon ended without a word.
     #[error("it ended without a word: it was killed")]
     Died,
+    /// It keeps no recording.
+    #[error("its flight recorder is off: start it with --flight-recorder")]
+    NoFlightRecorder,
     /// The daemon gave a reason.
     #[error("{}", told(*.0))]
     Ended(Reason),
@@ -60,6 +64,17 @@ fn told(reason: Reason) -> &'static str {
         Reason::BadFilter => "it does not understand this filter; use the daemon's version",
         Reason::TooManyReaders => "it serves as many readers as it can",
     }
+}
+
+/// Asks the daemon for what its flight recorder holds.
+///
+/// # Errors
+/// Nobody answers, or the flight recorder is off.
+pub async fn flight_recording(path: &Path) -> Result<Vec<u8>, ClientError> {
+    let ask = Ask {
+        flight_recorder: true,
+    };
+    Client::request(path, &ask).await?.recording().await
 }
 
 /// A connection to the daemon.
@@ -95,6 +110,10 @@ impl Client {
     /// # Errors
     /// Nobody answers, or not as expected.
     pub async fn connect(path: &Path, filter: &Filter) -> Result<Self, ClientError> {
+        Self::request(path, filter).await
+    }
+
+    async fn request(path: &Path, request: &impl Serialize) -> Result<Self, ClientError> {
         let stream = UnixStream::connect(path).await;
         let stream = stream.map_err(|error| match error.kind() {
             io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => ClientError::NoDaemon,
@@ -102,8 +121,8 @@ impl Client {
             _ => ClientError::Io(error),
         })?;
         let (from, mut to) = stream.into_split();
-        let filter = json::line(filter).map_err(io::Error::from)?;
-        to.write_all(filter.as_bytes()).await?;
+        let request = json::line(request).map_err(io::Error::from)?;
+        to.write_all(request.as_bytes()).await?;
         let mut client = Self {
             from: BufReader::new(from),
             line: String::new(),
@@ -115,6 +134,28 @@ impl Client {
             return Err(ClientError::OtherSchema { version, schema });
         }
         Ok(client)
+    }
+
+    /// The recording that was asked for; reports may come before it.
+    async fn recording(&mut self) -> Result<Vec<u8>, ClientError> {
+        let length = loop {
+            self.read().await?;
+            if let Ok(Recorded { recording }) = serde_json::from_str(&self.line) {
+                break recording.ok_or(ClientError::NoFlightRecorder)?;
+            }
+            if let Ok(Ended { end }) = serde_json::from_str(&self.line) {
+                return Err(ClientError::Ended(end));
+            }
+        };
+        let mut recording = Vec::new();
+        let read = (&mut self.from)
+            .take(length as u64)
+            .read_to_end(&mut recording)
+            .await?;
+        if read < length {
+            return Err(ClientError::Died);
+        }
+        Ok(recording)
     }
 
     /// The next record. The daemon filters too, but may have sent some before it knew the filter.

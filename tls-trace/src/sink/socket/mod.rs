@@ -25,17 +25,23 @@ use tokio::{
         unix::{OwnedReadHalf, OwnedWriteHalf},
     },
     sync::mpsc,
+    task::spawn_blocking,
     time::timeout,
 };
 
 use self::bind::Bound;
+use self::protocol::{Ask, Recorded};
 pub use self::{
     bind::BindError,
-    client::{Client, ClientError, Line, Record},
+    client::{Client, ClientError, Line, Record, flight_recording},
     protocol::{Ended, Ready, Reason},
 };
 use super::{Sink, filter::Filter, json, prometheus::Outputs};
-use crate::{flap::Flap, report::Report};
+use crate::{
+    flap::Flap,
+    report::Report,
+    source::recording::{FlightRecorder, Snapshot},
+};
 
 /// Readers served at once.
 const READERS: usize = 64;
@@ -71,11 +77,17 @@ impl Server {
 
     /// Serves readers in the background; each gets the line `ready` first.
     #[must_use]
-    pub fn start(self, ready: String, outputs: Outputs) -> Broadcast {
+    pub fn start(
+        self,
+        ready: String,
+        outputs: Outputs,
+        flight: Option<FlightRecorder>,
+    ) -> Broadcast {
         let Self { bound, listener } = self;
         let shared = Arc::new(Shared {
             ready,
             outputs,
+            flight,
             readers: Mutex::new(Vec::new()),
             stopping: AtomicBool::new(false),
         });
@@ -156,6 +168,8 @@ impl Sink for Broadcast {
 struct Shared {
     ready: String,
     outputs: Outputs,
+    /// Absent where it is switched off.
+    flight: Option<FlightRecorder>,
     readers: Mutex<Vec<Reader>>,
     stopping: AtomicBool,
 }
@@ -227,12 +241,13 @@ async fn serve(
     let reason = if full {
         Reason::TooManyReaders
     } else {
+        let (ask, asked) = mpsc::channel(1);
         tokio::select! {
-            request = follow_filter(from, filter) => match request? {
+            request = follow_requests(from, filter, ask) => match request? {
                 Request::Gone => return Ok(()),
                 Request::Bad => Reason::BadFilter,
             },
-            written = write_reports(&mut to, &shared.ready, lines) => {
+            written = write_reports(&mut to, shared, lines, asked) => {
                 written?;
                 if shared.stopping.load(Ordering::Relaxed) {
                     Reason::Stopped
@@ -242,25 +257,52 @@ async fn serve(
             }
         }
     };
-    write(&mut to, &json::line(&Ended { end: reason })?).await
+    write(&mut to, json::line(&Ended { end: reason })?.as_bytes()).await
 }
 
 async fn write_reports(
     to: &mut OwnedWriteHalf,
-    ready: &str,
+    shared: &Shared,
     mut lines: mpsc::Receiver<Arc<str>>,
+    mut asked: mpsc::Receiver<()>,
 ) -> io::Result<()> {
-    write(to, ready).await?;
+    write(to, shared.ready.as_bytes()).await?;
     let mut waiting = Vec::new();
-    while lines.recv_many(&mut waiting, 64).await > 0 {
-        write(to, &waiting.concat()).await?;
-        waiting.clear();
+    loop {
+        tokio::select! {
+            read = lines.recv_many(&mut waiting, 64) => {
+                if read == 0 {
+                    return Ok(());
+                }
+                write(to, waiting.concat().as_bytes()).await?;
+                waiting.clear();
+            }
+            Some(()) = asked.recv() => write_recording(to, shared.flight.as_ref()).await?,
+        }
     }
-    Ok(())
 }
 
-async fn write(to: &mut OwnedWriteHalf, text: &str) -> io::Result<()> {
-    let mut rest = text.as_bytes();
+/// A line that says how many bytes follow it, and those.
+async fn write_recording(
+    to: &mut OwnedWriteHalf,
+    flight: Option<&FlightRecorder>,
+) -> io::Result<()> {
+    let file = match flight.map(FlightRecorder::snapshot) {
+        Some(snapshot) => Some(spawn_blocking(move || compress(&snapshot)).await??),
+        None => None,
+    };
+    let recording = file.as_ref().map(Vec::len);
+    write(to, json::line(&Recorded { recording })?.as_bytes()).await?;
+    write(to, &file.unwrap_or_default()).await
+}
+
+fn compress(snapshot: &Snapshot) -> io::Result<Vec<u8>> {
+    let mut file = Vec::new();
+    snapshot.write(&mut file)?;
+    Ok(file)
+}
+
+async fn write(to: &mut OwnedWriteHalf, mut rest: &[u8]) -> io::Result<()> {
     while !rest.is_empty() {
         let written = timeout(STALLED, to.write(rest)).await??;
         rest = rest.get(written..).unwrap_or_default();
@@ -274,7 +316,11 @@ enum Request {
     Bad,
 }
 
-async fn follow_filter(from: OwnedReadHalf, filter: &Mutex<Filter>) -> io::Result<Request> {
+async fn follow_requests(
+    from: OwnedReadHalf,
+    filter: &Mutex<Filter>,
+    ask: mpsc::Sender<()>,
+) -> io::Result<Request> {
     let mut from = BufReader::new(from);
     let mut line = Vec::new();
     loop {
@@ -285,6 +331,11 @@ async fn follow_filter(from: OwnedReadHalf, filter: &Mutex<Filter>) -> io::Resul
             .await?;
         if read == 0 {
             return Ok(Request::Gone);
+        }
+        if serde_json::from_slice::<Ask>(&line).is_ok_and(|ask| ask.flight_recorder) {
+            // The writer is there for as long as this is.
+            let _ = ask.send(()).await;
+            continue;
         }
         let Ok(wanted) = serde_json::from_slice(&line) else {
             return Ok(Request::Bad);

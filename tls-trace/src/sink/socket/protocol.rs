@@ -1,5 +1,6 @@
 //! What daemon and reader say to each other, one JSON object a line. The daemon: [`Ready`], then
-//! reports, then [`Ended`]. A reader may send a [`super::Filter`] at any time, and needs not.
+//! reports, then [`Ended`]. A reader may send a [`super::Filter`] at any time, and needs not; or [`Ask`],
+//! which is answered with [`Recorded`] and the bytes it counts.
 
 use std::{net::SocketAddr, path::PathBuf};
 
@@ -44,6 +45,21 @@ pub struct Greeting {
     pub schema: u32,
     /// Version of the daemon.
     pub version: String,
+}
+
+/// A request for what the flight recorder holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ask {
+    /// Always true.
+    pub flight_recorder: bool,
+}
+
+/// The answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Recorded {
+    /// Bytes of the recording, which follow this line; null when the flight recorder is off.
+    pub recording: Option<usize>,
 }
 
 /// Last line.

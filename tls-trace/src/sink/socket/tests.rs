@@ -2,7 +2,12 @@ use tempfile::TempDir;
 use tokio::io::BufReader;
 
 use super::*;
-use crate::sink::sample;
+use crate::{
+    engine,
+    event::Timestamp,
+    sink::sample,
+    source::recording::{Header, Item, Recording},
+};
 
 struct Daemon {
     folder: TempDir,
@@ -12,11 +17,15 @@ struct Daemon {
 
 impl Daemon {
     fn start() -> Self {
+        Self::with(None)
+    }
+
+    fn with(flight: Option<FlightRecorder>) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let outputs = Outputs::new().unwrap();
         let server = Server::bind(&folder.path().join("s")).unwrap();
         let ready = json::line(&Ready::new(&[])).unwrap();
-        let broadcast = server.start(ready, outputs.clone());
+        let broadcast = server.start(ready, outputs.clone(), flight);
         Self {
             folder,
             broadcast,
@@ -129,8 +138,10 @@ async fn filters_apply_at_the_daemon() {
     client.write_all(text.as_bytes()).await.unwrap();
     drop(client);
     let (from, _to) = server.into_split();
-    let request = follow_filter(from, &filter).await.unwrap();
+    let (ask, mut asked) = mpsc::channel(1);
+    let request = follow_requests(from, &filter, ask).await.unwrap();
     assert!(matches!(request, Request::Gone));
+    assert_eq!(asked.recv().await, None);
     assert_eq!(*filter.lock().unwrap(), wanted);
 }
 
@@ -203,4 +214,29 @@ async fn who_is_no_daemon_is_told_apart() {
 
     drop(listener);
     assert!(matches!(connect(&path).await, ClientError::NoDaemon));
+}
+
+#[tokio::test]
+async fn what_the_flight_recorder_holds() {
+    let header = Header::new(0, engine::Config::default());
+    let mut flight = FlightRecorder::new(&header, 1 << 20);
+    flight.tick(Timestamp(7));
+    let mut daemon = Daemon::with(Some(flight));
+    let reader = daemon.raw().await;
+    daemon.broadcast.report(&sample::failed());
+    let path = daemon.folder.path().join("s");
+    let recording = flight_recording(&path).await.unwrap();
+    let mut recording = Recording::open(&recording[..]).unwrap();
+    assert_eq!(*recording.header(), header);
+    assert_eq!(
+        recording.next_item().unwrap(),
+        Some(Item::Tick(Timestamp(7)))
+    );
+    assert_eq!(recording.next_item().unwrap(), None);
+    drop(reader);
+
+    let daemon = Daemon::start();
+    let error = flight_recording(&daemon.folder.path().join("s")).await;
+    let error = error.unwrap_err();
+    assert!(matches!(error, ClientError::NoFlightRecorder), "{error:?}");
 }

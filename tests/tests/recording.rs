@@ -1,0 +1,195 @@
+//! What the daemon saw, kept: its reports come back byte for byte.
+
+use std::{
+    fs,
+    io::{BufRead as _, BufReader, Lines},
+    net::{Ipv4Addr, SocketAddr, TcpListener},
+    path::{Path, PathBuf},
+    process::{Child, ChildStderr, ChildStdout, Command, Stdio},
+};
+
+use anyhow::{Context as _, Result, ensure};
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+use tls_trace::report::Report;
+use tls_trace_tests::{
+    actor, binary, certificates::Certificates, clients, scratch, servers, truth,
+};
+
+/// `record --last` and SIGUSR1.
+#[test]
+fn the_flight_recorder_has_what_was_reported() {
+    truth(&["openssl"], |case| {
+        let folder = scratch()?.join("recordings");
+        let mut daemon = Daemon::start(&folder)?;
+        let certificates = Certificates::shared()?;
+        let server = servers::openssl(case.port(), &certificates.expired())
+            .start()?
+            .listening(case.port())?;
+        for options in [
+            "-verify_return_error",
+            "-tls1_2 -verify_return_error",
+            "-tls1_3",
+        ] {
+            let client = clients::openssl(case.address());
+            client
+                .args(&format!("{options} -CAfile {}", certificates.ca()))
+                .run()?;
+        }
+        server.kill()?;
+        let refused = free_port()?;
+        ensure!(actor::connect(refused).is_err(), "{refused} listens");
+        // Decided after a while: by then, everything before it is.
+        let live = daemon.lines_until(|report| report.remote == refused)?;
+        ensure!(live.len() > 6, "{live:?}");
+
+        let last = folder.join("last.tlsrec");
+        let status = Command::new(binary()?)
+            .args(["record", "--last", "--socket"])
+            .args([&daemon.socket, &last])
+            .status()?;
+        ensure!(status.success(), "{status}");
+        ensure_begins_with(&replay(&last)?, &live)?;
+
+        let signalled = daemon.sigusr1()?;
+        ensure!(signalled.starts_with(&folder), "{}", signalled.display());
+        ensure_begins_with(&replay(&signalled)?, &live)?;
+
+        daemon.stop()?;
+        Ok(())
+    });
+}
+
+/// `record FILE`: every report of the same tracer, until its end.
+#[test]
+fn record_until_it_is_told_to_stop() {
+    truth(&["openssl"], |case| {
+        let file = scratch()?.join("recorded.tlsrec");
+        let mut recorder = Command::new(binary()?)
+            .arg("record")
+            .arg(&file)
+            .stderr(Stdio::piped())
+            .spawn()?;
+        let stderr = recorder.stderr.take().context("it has a standard error")?;
+        let mut stderr = BufReader::new(stderr).lines();
+        let begun = stderr.next().context("it ended")??;
+        ensure!(begun.contains("recording to"), "{begun}");
+        ensure!(actor::connect(case.address()).is_err());
+        // The daemon of this test hears of it when the recorder does, or later.
+        case.wait_for(1)?;
+        kill(Pid::from_raw(recorder.id().cast_signed()), Signal::SIGINT)?;
+        ensure!(recorder.wait()?.success());
+        let closing = stderr.next().context("no closing line")??;
+        ensure!(closing.contains("connections"), "{closing}");
+        let lines = replay(&file)?;
+        let reported = lines.iter().any(|line| {
+            serde_json::from_str::<Report>(line).is_ok_and(|report| report.remote == case.address())
+        });
+        ensure!(reported, "{lines:?}");
+        Ok(())
+    });
+}
+
+/// A daemon whose lines are read as they are.
+struct Daemon {
+    child: Child,
+    socket: PathBuf,
+    stdout: Lines<BufReader<ChildStdout>>,
+    stderr: Lines<BufReader<ChildStderr>>,
+}
+
+impl Daemon {
+    fn start(recordings: &Path) -> Result<Self> {
+        fs::create_dir_all(recordings)?;
+        let socket = recordings.join("recorded.sock");
+        let mut child = Command::new(binary()?)
+            .args(["run", "--all", "--json", "--metrics", "off"])
+            .args(["--flight-recorder", "1024", "--recordings"])
+            .arg(recordings)
+            .arg("--socket")
+            .arg(&socket)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()?;
+        let stdout = child.stdout.take().context("it has a standard output")?;
+        let stderr = child.stderr.take().context("it has a standard error")?;
+        let mut daemon = Self {
+            child,
+            socket,
+            stdout: BufReader::new(stdout).lines(),
+            stderr: BufReader::new(stderr).lines(),
+        };
+        let ready = daemon.stdout.next().context("it ended")??;
+        ensure!(ready.contains("\"ready\":true"), "{ready}");
+        Ok(daemon)
+    }
+
+    fn lines_until(&mut self, last: impl Fn(&Report) -> bool) -> Result<Vec<String>> {
+        let mut lines = Vec::new();
+        loop {
+            let line = self.stdout.next().context("it ended")??;
+            let report: Report = serde_json::from_str(&line)?;
+            lines.push(line);
+            if last(&report) {
+                return Ok(lines);
+            }
+        }
+    }
+
+    /// Returns the file it wrote.
+    fn sigusr1(&mut self) -> Result<PathBuf> {
+        self.signal(Signal::SIGUSR1)?;
+        loop {
+            let line = self.stderr.next().context("it ended")??;
+            if let Some((_, path)) = line.split_once("recorded to ") {
+                return Ok(path.into());
+            }
+        }
+    }
+
+    fn stop(mut self) -> Result<Vec<String>> {
+        self.signal(Signal::SIGTERM)?;
+        let rest = self.stdout.by_ref().collect::<std::io::Result<_>>()?;
+        ensure!(self.child.wait()?.success());
+        Ok(rest)
+    }
+
+    fn signal(&self, signal: Signal) -> Result<()> {
+        Ok(kill(Pid::from_raw(self.child.id().cast_signed()), signal)?)
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        // Gone already where the test ended well.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// The lines of `replay --all --json`.
+fn replay(file: &Path) -> Result<Vec<String>> {
+    let output = Command::new(binary()?)
+        .args(["replay", "--all", "--json"])
+        .arg(file)
+        .output()?;
+    let code = output.status.code();
+    ensure!(matches!(code, Some(0 | 1)), "{output:?}");
+    let text = String::from_utf8(output.stdout)?;
+    Ok(text.lines().map(str::to_owned).collect())
+}
+
+/// More may follow: connections that were open when the recording ends.
+fn ensure_begins_with(replayed: &[String], live: &[String]) -> Result<()> {
+    ensure!(replayed.len() >= live.len(), "{replayed:#?}\n{live:#?}");
+    for (replayed, live) in replayed.iter().zip(live) {
+        ensure!(replayed == live, "\n{replayed}\n{live}");
+    }
+    Ok(())
+}
+
+fn free_port() -> Result<SocketAddr> {
+    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?)
+}
