@@ -18,7 +18,7 @@ use tls_trace_tests::{
     actor, binary, certificates::Certificates, clients, scratch, servers, truth,
 };
 
-/// `record --last` and SIGUSR1.
+/// `record --last` and SIGUSR1; `--failures-pcapng`.
 #[test]
 fn the_flight_recorder_has_what_was_reported() {
     truth(&["openssl"], |case| {
@@ -58,7 +58,7 @@ fn the_flight_recorder_has_what_was_reported() {
         ensure_begins_with(&replay(&signalled)?, &live)?;
 
         daemon.stop()?;
-        Ok(())
+        failures_are_packets(&folder.join("failures"))
     });
 }
 
@@ -108,6 +108,8 @@ impl Daemon {
             .args(["run", "--all", "--json", "--metrics", "off"])
             .args(["--flight-recorder", "1024", "--recordings"])
             .arg(recordings)
+            .arg("--failures-pcapng")
+            .arg(recordings.join("failures"))
             .arg("--socket")
             .arg(&socket)
             .stdout(Stdio::piped())
@@ -167,6 +169,22 @@ impl Drop for Daemon {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// Alerts in the clear are as decisive in the packets that were written as they were live.
+fn failures_are_packets(folder: &Path) -> Result<()> {
+    let mut files = fs::read_dir(folder)?;
+    let file = files.next().context("nothing was written")??.path();
+    let output = Command::new(binary()?)
+        .args(["analyze", "--json", "--cause", "certificate_expired"])
+        .arg(&file)
+        .output()?;
+    ensure!(output.status.code() == Some(1), "{output:?}");
+    let comment = b"failed certificate_expired: 127.0.0.1:";
+    let bytes = fs::read(&file)?;
+    let commented = bytes.windows(comment.len()).any(|part| part == comment);
+    ensure!(commented, "{} has no comment", file.display());
+    Ok(())
 }
 
 /// The lines of `replay --all --json`.

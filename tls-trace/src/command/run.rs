@@ -2,10 +2,10 @@
 
 use std::{net::SocketAddr, path::PathBuf, process::ExitCode};
 
-use anyhow::bail;
+use anyhow::{Context as _, bail};
 
 use super::{
-    capability,
+    capability, clock,
     flight::Flight,
     print::{Print, Printer},
     stop_signal,
@@ -15,6 +15,7 @@ use crate::{
     probe::HookReport,
     sink::{
         Sink,
+        failures::Failures,
         filter::Filter,
         http::{self, Health, TlsFiles},
         json,
@@ -53,6 +54,11 @@ pub struct Run {
 
     #[command(flatten)]
     flight: Flight,
+
+    /// Write the first packets of failed connections to pcapng files in this folder, with the verdict
+    /// as comment of the decisive packet; at most 8 files of some 16 MiB
+    #[arg(long, value_name = "FOLDER")]
+    failures_pcapng: Option<PathBuf>,
 
     /// End with exit code 1 unless every hook could be attached
     #[arg(long)]
@@ -143,6 +149,13 @@ impl Run {
         ready.metrics = address;
         ready.socket = path;
         let mut flight = self.flight.start(self.print.engine())?;
+        let mut failures = self
+            .failures_pcapng
+            .map(|folder| {
+                Failures::new(&folder, clock::wall_clock_offset(), clock::file_name)
+                    .with_context(|| format!("cannot write to '{}'", folder.display()))
+            })
+            .transpose()?;
         let mut broadcast = match socket {
             Some(socket) => {
                 let ready = json::line(&ready)?;
@@ -175,6 +188,7 @@ impl Run {
             stopping.stop();
         };
         let mut sinks: Vec<&mut dyn Sink> = vec![&mut health, &mut metrics];
+        sinks.extend(failures.as_mut().map(|failures| failures as &mut dyn Sink));
         sinks.extend(flight.as_mut().map(|flight| flight as &mut dyn Sink));
         sinks.extend(
             broadcast
@@ -187,6 +201,9 @@ impl Run {
         let summary = tracer.run(&mut sinks, stop).await?;
         drop(sinks);
         printer.finish().await;
+        if let Some(failures) = failures {
+            failures.close();
+        }
         if let Some(broadcast) = broadcast {
             broadcast.stop().await;
         }

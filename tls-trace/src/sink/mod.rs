@@ -1,6 +1,8 @@
 //! Where reports go. A sink knows nothing of hooks, and never makes the tracer wait.
 
+pub mod comment;
 pub mod escape;
+pub mod failures;
 pub mod filter;
 pub mod http;
 pub mod json;

@@ -1,23 +1,36 @@
 //! Packets with comments, for Wireshark and tshark: a pcapng file (draft-ietf-opsawg-pcapng).
 
 use std::{
-    borrow::Cow,
     io::{self, Write},
-};
-
-use pcap_parser::{
-    EnhancedPacketBlock, InterfaceDescriptionBlock, Linktype, OptionCode, PcapNGOption,
-    SectionHeaderBlock, ToVec,
+    net::IpAddr,
 };
 
 use crate::source::capture::{LinkType, Packet};
 
-/// Times are written in nanoseconds (`if_tsresol`).
-const NANOSECONDS: u8 = 9;
-/// Most bytes of an option; their number is written in 16 bits, and padded to four.
-const OPTION: usize = u16::MAX as usize - 3;
+/// Block types.
+const SECTION_HEADER: u32 = 0x0a0d_0d0a;
+const INTERFACE_DESCRIPTION: u32 = 1;
+const NAME_RESOLUTION: u32 = 4;
+const ENHANCED_PACKET: u32 = 6;
+
+/// Option codes.
+const COMMENT: u16 = 1;
+const SHB_USERAPPL: u16 = 4;
+const IF_TSRESOL: u16 = 9;
+
+/// Records of a block of names.
+const NRB_RECORD_END: u16 = 0;
+const NRB_RECORD_IPV4: u16 = 1;
+const NRB_RECORD_IPV6: u16 = 2;
+
+const BYTE_ORDER: u32 = 0x1a2b_3c4d;
+const VERSION: [u16; 2] = [1, 0];
+/// Times are in nanoseconds.
+const NANOSECONDS: &[u8] = &[9];
 /// The length of a section that is not said in advance.
 const UNSPECIFIED: i64 = -1;
+/// Most bytes of an option; their number is written in 16 bits, and padded to four.
+const OPTION: usize = u16::MAX as usize - 3;
 
 /// Writes a capture of one section.
 #[derive(Debug)]
@@ -34,24 +47,39 @@ impl<W: Write> PcapngWriter<W> {
     /// It cannot be written.
     pub fn new(mut writer: W, comment: &str) -> io::Result<Self> {
         let program = concat!("tls-trace ", env!("CARGO_PKG_VERSION"));
-        let mut section = SectionHeaderBlock {
-            block_type: 0,
-            block_len1: 0,
-            bom: 0,
-            major_version: 0,
-            minor_version: 0,
-            section_len: UNSPECIFIED,
-            options: vec![
-                text(OptionCode::Comment, comment),
-                text(OptionCode::ShbUserAppl, program),
-            ],
-            block_len2: 0,
-        };
-        write(&mut writer, &mut section)?;
+        let mut section = Block::new(SECTION_HEADER);
+        section.u32(BYTE_ORDER);
+        section.u16s(&VERSION);
+        section.bytes(&UNSPECIFIED.to_le_bytes());
+        section.option(COMMENT, cut(comment).as_bytes());
+        section.option(SHB_USERAPPL, program.as_bytes());
+        section.write(&mut writer)?;
         Ok(Self {
             writer,
             interfaces: Vec::new(),
         })
+    }
+
+    /// Writes names of addresses, which readers show in their place.
+    ///
+    /// # Errors
+    /// They cannot be written.
+    pub fn names<'a>(
+        &mut self,
+        names: impl IntoIterator<Item = (IpAddr, &'a str)>,
+    ) -> io::Result<()> {
+        let mut block = Block::new(NAME_RESOLUTION);
+        for (address, name) in names {
+            let (record, mut value) = match address {
+                IpAddr::V4(address) => (NRB_RECORD_IPV4, address.octets().to_vec()),
+                IpAddr::V6(address) => (NRB_RECORD_IPV6, address.octets().to_vec()),
+            };
+            value.extend(name.as_bytes());
+            value.push(0);
+            block.option(record, &value);
+        }
+        block.u16s(&[NRB_RECORD_END, 0]);
+        block.write(&mut self.writer)
     }
 
     /// Writes a packet.
@@ -60,27 +88,29 @@ impl<W: Write> PcapngWriter<W> {
     /// It cannot be written.
     pub fn packet(&mut self, packet: &Packet, comment: Option<&str>) -> io::Result<()> {
         let interface = self.interface(packet.link_type)?;
-        let mut options = Vec::new();
-        options.extend(comment.map(|comment| text(OptionCode::Comment, comment)));
-        let captured = u32::try_from(packet.data.len()).unwrap_or(u32::MAX);
+        let captured = u32::try_from(packet.data.len()).map_err(io::Error::other)?;
         #[expect(
             clippy::cast_possible_truncation,
             reason = "the two halves of a number"
         )]
-        let (ts_high, ts_low) = ((packet.time.0 >> 32) as u32, packet.time.0 as u32);
-        let mut block = EnhancedPacketBlock {
-            block_type: 0,
-            block_len1: 0,
-            if_id: interface,
-            ts_high,
-            ts_low,
-            caplen: captured,
-            origlen: packet.length,
-            data: &packet.data,
-            options,
-            block_len2: 0,
-        };
-        write(&mut self.writer, &mut block)
+        let (high, low) = ((packet.time.0 >> 32) as u32, packet.time.0 as u32);
+        let mut block = Block::new(ENHANCED_PACKET);
+        for word in [interface, high, low, captured, packet.length] {
+            block.u32(word);
+        }
+        block.bytes(&packet.data);
+        if let Some(comment) = comment {
+            block.option(COMMENT, cut(comment).as_bytes());
+        }
+        block.write(&mut self.writer)
+    }
+
+    /// What is written so far reaches the file.
+    ///
+    /// # Errors
+    /// It does not.
+    pub fn flush(&mut self) -> io::Result<()> {
+        self.writer.flush()
     }
 
     /// Ends the file.
@@ -88,7 +118,7 @@ impl<W: Write> PcapngWriter<W> {
     /// # Errors
     /// The rest cannot be written.
     pub fn finish(mut self) -> io::Result<W> {
-        self.writer.flush()?;
+        self.flush()?;
         Ok(self.writer)
     }
 
@@ -98,44 +128,69 @@ impl<W: Write> PcapngWriter<W> {
         let index = if let Some(index) = known {
             index
         } else {
-            let mut interface = InterfaceDescriptionBlock {
-                block_type: 0,
-                block_len1: 0,
-                linktype: Linktype(link_type.0.into()),
-                reserved: 0,
-                snaplen: 0,
-                options: Vec::new(),
-                block_len2: 0,
-                if_tsresol: NANOSECONDS,
-                if_tsoffset: 0,
-            };
-            write(&mut self.writer, &mut interface)?;
+            let mut block = Block::new(INTERFACE_DESCRIPTION);
+            block.u16s(&[link_type.0, 0]);
+            block.u32(0); // No limit to the length of packets.
+            block.option(IF_TSRESOL, NANOSECONDS);
+            block.write(&mut self.writer)?;
             self.interfaces.push(link_type);
             self.interfaces.len() - 1
         };
-        Ok(u32::try_from(index).unwrap_or(u32::MAX))
+        u32::try_from(index).map_err(io::Error::other)
     }
 }
 
-fn write(writer: &mut impl Write, block: &mut impl ToVec) -> io::Result<()> {
-    let bytes = block
-        .to_vec()
-        .map_err(|error| io::Error::other(format!("a block of pcapng: {error:?}")))?;
-    writer.write_all(&bytes)
+/// A block, little-endian: type, length, body, length again (§3.1).
+struct Block {
+    bytes: Vec<u8>,
 }
 
-/// An option with text, cut where an option ends at the latest.
-fn text(code: OptionCode, text: &str) -> PcapNGOption<'_> {
+impl Block {
+    fn new(block_type: u32) -> Self {
+        let mut block = Self { bytes: Vec::new() };
+        block.u32(block_type);
+        block.u32(0); // The length, once it is known.
+        block
+    }
+
+    fn u32(&mut self, value: u32) {
+        self.bytes.extend(value.to_le_bytes());
+    }
+
+    fn u16s(&mut self, values: &[u16]) {
+        self.bytes
+            .extend(values.iter().flat_map(|value| value.to_le_bytes()));
+    }
+
+    /// Bytes, padded to four.
+    fn bytes(&mut self, bytes: &[u8]) {
+        self.bytes.extend(bytes);
+        self.bytes.resize(self.bytes.len().next_multiple_of(4), 0);
+    }
+
+    /// An option, or a record of a name; what is longer than its length can say is left out.
+    fn option(&mut self, code: u16, value: &[u8]) {
+        if let Ok(length) = u16::try_from(value.len()) {
+            self.u16s(&[code, length]);
+            self.bytes(value);
+        }
+    }
+
+    fn write(mut self, writer: &mut impl Write) -> io::Result<()> {
+        let length = u32::try_from(self.bytes.len() + 4).map_err(io::Error::other)?;
+        self.bytes[4..8].copy_from_slice(&length.to_le_bytes());
+        self.u32(length);
+        writer.write_all(&self.bytes)
+    }
+}
+
+/// Text, cut where an option ends at the latest.
+fn cut(text: &str) -> &str {
     let mut end = text.len().min(OPTION);
     while !text.is_char_boundary(end) {
         end -= 1;
     }
-    let text = &text[..end];
-    PcapNGOption {
-        code,
-        len: u16::try_from(text.len()).unwrap_or(u16::MAX),
-        value: Cow::Borrowed(text.as_bytes()),
-    }
+    &text[..end]
 }
 
 #[cfg(test)]

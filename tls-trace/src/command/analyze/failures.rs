@@ -1,9 +1,10 @@
 //! `--write-failures`: the packets of failed connections, found by reading the captures once more.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fmt::Write as _,
     io::{self, BufWriter},
+    net::IpAddr,
     path::{Path, PathBuf},
 };
 
@@ -13,15 +14,17 @@ use tempfile::NamedTempFile;
 use super::files::Files;
 use crate::{
     event::{ConnectionId, Timestamp},
-    report::{Evidence, Report},
-    sink::{escaped, pcapng::PcapngWriter},
-    source::capture::{Connections, Packet},
+    report::Report,
+    sink::{
+        comment::{self, Comment},
+        escaped,
+        pcapng::PcapngWriter,
+    },
+    source::capture::Connections,
 };
 
 /// Connections whose packets are written.
 const CONNECTIONS: usize = 65_536;
-/// Times in reports are rounded to microseconds.
-const ROUNDING: u64 = 1_500;
 
 /// What is to be written, and where.
 #[derive(Debug)]
@@ -29,17 +32,11 @@ pub(super) struct Failures {
     path: PathBuf,
     /// Written next to `path`, which it becomes at the end.
     file: NamedTempFile,
-    list: BTreeMap<ConnectionId, Failure>,
+    list: BTreeMap<ConnectionId, Comment>,
+    /// What clients called the servers.
+    names: BTreeSet<(IpAddr, String)>,
     /// Failures beyond [`CONNECTIONS`].
     left_out: u64,
-}
-
-#[derive(Debug)]
-struct Failure {
-    verdict: String,
-    /// When the decisive fact was seen.
-    decided: Timestamp,
-    commented: bool,
 }
 
 /// What was written.
@@ -75,6 +72,7 @@ impl Failures {
             path: path.to_owned(),
             file,
             list: BTreeMap::new(),
+            names: BTreeSet::new(),
             left_out: 0,
         })
     }
@@ -85,12 +83,12 @@ impl Failures {
             self.left_out += 1;
             return;
         }
-        let failure = Failure {
-            verdict: verdict(report),
-            decided: decided(report).min(last),
-            commented: false,
-        };
-        self.list.insert(report.id, failure);
+        if let Some(name) = comment::host_name(report) {
+            // The client opened the connection, as far as a capture can tell.
+            self.names.insert((report.remote.ip(), name.to_owned()));
+        }
+        let comment = Comment::of(report, last);
+        self.list.insert(report.id, comment);
     }
 
     /// Reads the captures again and writes.
@@ -115,8 +113,11 @@ impl Failures {
 
     fn copy(&mut self, files: &mut Files) -> io::Result<u64> {
         let comment = self.comment();
-        let Self { file, list, .. } = self;
+        let Self {
+            file, list, names, ..
+        } = self;
         let mut writer = PcapngWriter::new(BufWriter::new(file.as_file_mut()), &comment)?;
+        writer.names(names.iter().map(|(address, name)| (*address, &name[..])))?;
         let mut connections = Connections::default();
         let mut events = Vec::new();
         let mut packets = 0;
@@ -133,8 +134,8 @@ impl Failures {
                 begun = true;
                 let connection = connections.packet(&packet, &mut events);
                 events.clear();
-                if let Some(failure) = connection.and_then(|id| list.get_mut(&id)) {
-                    writer.packet(&packet, failure.comment(&packet))?;
+                if let Some(comment) = connection.and_then(|id| list.get_mut(&id)) {
+                    writer.packet(&packet, comment.at(packet.time))?;
                     packets += 1;
                 }
             }
@@ -150,61 +151,8 @@ impl Failures {
                 .to_owned();
         for failure in self.list.values() {
             // Writing to a String cannot fail.
-            let _ = write!(comment, "\n{}", failure.verdict);
+            let _ = write!(comment, "\n{}", failure.text());
         }
         comment
     }
-}
-
-impl Failure {
-    /// The comment of this packet, if it is the one where the failure was decided.
-    fn comment(&mut self, packet: &Packet) -> Option<&str> {
-        if self.commented || packet.time.0.saturating_add(ROUNDING) < self.decided.0 {
-            return None;
-        }
-        self.commented = true;
-        Some(&self.verdict)
-    }
-}
-
-/// The verdict in a line, without colours.
-fn verdict(report: &Report) -> String {
-    let Report {
-        verdict,
-        local,
-        remote,
-        ..
-    } = report;
-    let mut line = format!("{} {}: {local} → {remote}", verdict.outcome, verdict.cause);
-    // Writing to a String cannot fail.
-    if let Some(name) = &report.sni {
-        let _ = write!(line, " {}", escaped(name));
-    }
-    let _ = write!(
-        line,
-        ", by {} in {}, {}",
-        verdict.initiator, verdict.phase, verdict.confidence
-    );
-    if let Some(decisive) = decisive(report) {
-        let _ = write!(line, ": {}", decisive.fact);
-    }
-    line
-}
-
-fn decisive(report: &Report) -> Option<&Evidence> {
-    let evidence = &report.verdict.evidence;
-    let decisive = evidence.iter().find(|evidence| evidence.decisive);
-    decisive.or(evidence.last())
-}
-
-/// When the decisive fact was seen.
-fn decided(report: &Report) -> Timestamp {
-    let before_end = decisive(report).map_or(0.0, |fact| report.duration_ms - fact.at_ms);
-    #[expect(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "a span of time, cut to whole nanoseconds"
-    )]
-    let before_end = (before_end.max(0.0) * 1e6) as u64;
-    Timestamp(report.ended.0.saturating_sub(before_end))
 }

@@ -142,7 +142,8 @@ fn tell(written: Written) {
         packets,
         left_out,
     } = written;
-    eprintln!("tls-trace: {packets} packets of {connections} failed connections written");
+    let plural = if connections == 1 { "" } else { "s" };
+    eprintln!("tls-trace: {packets} packets of {connections} failed connection{plural} written");
     if left_out > 0 {
         eprintln!("tls-trace: those of {left_out} more failed connections were left out");
     }

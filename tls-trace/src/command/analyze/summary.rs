@@ -196,30 +196,30 @@ impl Summary {
         };
         writeln!(
             out,
-            "{bold}{} TLS connections{bold:#}{outcomes}",
-            self.connections
+            "{bold}{}{bold:#}{outcomes}",
+            counted(self.connections, "TLS connection")
         )?;
         let packets = format!(
-            "{} packets, {} in {:.1} s",
-            self.packets,
+            "{}, {} in {:.1} s",
+            counted(self.packets, "packet"),
             size(self.bytes),
             self.seconds
         );
         writeln!(
             out,
-            "{packets}; {} TCP connections without TLS",
-            self.not_tls
+            "{packets}; {} without TLS",
+            counted(self.not_tls, "TCP connection")
         )?;
         for (count, what) in [
-            (self.copies, "packets captured more than once, counted once"),
-            (self.unreadable, "packets cut too short to be read"),
+            (self.copies, "captured more than once, counted once"),
+            (self.unreadable, "cut too short to be read"),
             (
                 self.unknown_link,
-                "packets of a link layer this program does not know",
+                "of a link layer this program does not know",
             ),
         ] {
             if count > 0 {
-                writeln!(out, "{count} {what}")?;
+                writeln!(out, "{} {what}", counted(count, "packet"))?;
             }
         }
         if !self.causes.is_empty() {
@@ -241,6 +241,12 @@ impl Summary {
         }
         Ok(())
     }
+}
+
+/// `1 packet`, `2 packets`.
+fn counted(count: u64, what: &str) -> String {
+    let plural = if count == 1 { "" } else { "s" };
+    format!("{count} {what}{plural}")
 }
 
 /// Bytes with a decimal unit.
