@@ -74,15 +74,13 @@ fn record_until_it_is_told_to_stop() {
             .spawn()?;
         let stderr = recorder.stderr.take().context("it has a standard error")?;
         let mut stderr = BufReader::new(stderr).lines();
-        let begun = stderr.next().context("it ended")??;
-        ensure!(begun.contains("recording to"), "{begun}");
+        said(&mut stderr, "recording to")?;
         ensure!(actor::connect(case.address()).is_err());
         // The daemon of this test hears of it when the recorder does, or later.
         case.wait_for(1)?;
         kill(Pid::from_raw(recorder.id().cast_signed()), Signal::SIGINT)?;
         ensure!(recorder.wait()?.success());
-        let closing = stderr.next().context("no closing line")??;
-        ensure!(closing.contains("connections"), "{closing}");
+        said(&mut stderr, "connections")?;
         let lines = replay(&file)?;
         let reported = lines.iter().any(|line| {
             serde_json::from_str::<Report>(line).is_ok_and(|report| report.remote == case.address())
@@ -132,7 +130,10 @@ impl Daemon {
         let mut lines = Vec::new();
         loop {
             let line = self.stdout.next().context("it ended")??;
-            let report: Report = serde_json::from_str(&line)?;
+            // Other lines tell of flaps, which a replay leaves out.
+            let Ok(report) = serde_json::from_str::<Report>(&line) else {
+                continue;
+            };
             lines.push(line);
             if last(&report) {
                 return Ok(lines);
@@ -143,12 +144,7 @@ impl Daemon {
     /// Returns the file it wrote.
     fn sigusr1(&mut self) -> Result<PathBuf> {
         self.signal(Signal::SIGUSR1)?;
-        loop {
-            let line = self.stderr.next().context("it ended")??;
-            if let Some((_, path)) = line.split_once("recorded to ") {
-                return Ok(path.into());
-            }
-        }
+        Ok(said(&mut self.stderr, "recorded to ")?.into())
     }
 
     fn stop(mut self) -> Result<Vec<String>> {
@@ -168,6 +164,16 @@ impl Drop for Daemon {
         // Gone already where the test ended well.
         let _ = self.child.kill();
         let _ = self.child.wait();
+    }
+}
+
+/// Waits for a line with this, and returns what follows it; other lines are log messages.
+fn said(lines: &mut Lines<BufReader<ChildStderr>>, text: &str) -> Result<String> {
+    loop {
+        let line = lines.next().context("it ended")??;
+        if let Some((_, rest)) = line.split_once(text) {
+            return Ok(rest.to_owned());
+        }
     }
 }
 

@@ -19,12 +19,12 @@ use nix::sys::{
 };
 
 /// ClientHello; ChangeCipherSpec and Finished; close_notify.
-const CLIENT: [&[u8]; 3] = records(
+pub const CLIENT: [&[u8]; 3] = records(
     include_bytes!("../../../../tls-trace/testdata/wire/tls13.client.bin"),
     [1, 3, 5],
 );
 /// ServerHello to Finished; two NewSessionTickets; close_notify.
-const SERVER: [&[u8]; 3] = records(
+pub const SERVER: [&[u8]; 3] = records(
     include_bytes!("../../../../tls-trace/testdata/wire/tls13.server.bin"),
     [6, 8, 9],
 );

@@ -4,6 +4,7 @@
 //! does something else at the same time are no figures.
 
 mod alternate;
+mod analyze;
 mod daemon;
 mod engine;
 mod figure;
@@ -71,6 +72,8 @@ enum Bench {
     Memory,
     /// Time to start, and from a failure to its line
     Latency,
+    /// Captures beside tshark and tcpdump
+    Analyze,
 }
 
 /// How long and how often to measure.
@@ -128,6 +131,7 @@ impl Bench {
             Self::Rate => rate::measure(subject, effort),
             Self::Memory => memory::measure(subject),
             Self::Latency => latency::measure(subject, effort),
+            Self::Analyze => analyze::measure(subject, effort),
         }
     }
 }

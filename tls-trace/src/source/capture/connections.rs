@@ -15,6 +15,9 @@ use crate::event::{ConnectionId, Direction, Event, EventKind, Segment, Task, Tcp
 const CONNECTIONS: usize = 262_144;
 /// A connection that both ends closed, or one reset, is over when nothing came for this long.
 const QUIET: Duration = Duration::from_secs(1);
+/// Segments of a connection that are heard one by one: more than the daemon takes of one, and more than
+/// any handshake has. After them, those that open or close it, and the last before.
+const HEARD: u32 = 256;
 /// Packets of a connection in which a second copy of one is looked for.
 const RECENT: usize = 4;
 /// A capture on several interfaces sees a packet again within this time.
@@ -66,6 +69,9 @@ struct Flow {
     reset: bool,
     phase: Phase,
     last: Timestamp,
+    segments: u32,
+    /// The last segment of each direction that was not told.
+    untold: [Option<Box<Event>>; 2],
     recent: [Option<(Identity, Timestamp)>; RECENT],
 }
 
@@ -134,10 +140,10 @@ impl Connections {
 
     /// The capture ends: so do the events of every connection.
     pub fn end(&mut self, events: &mut Vec<Event>) {
-        for flow in self.flows.values() {
+        for flow in self.flows.values_mut() {
             match flow.phase {
-                Phase::Open => events.push(ended(flow.id, self.now)),
-                Phase::Closing => events.push(ended(flow.id, flow.last)),
+                Phase::Open => flow.end(self.now, events),
+                Phase::Closing => flow.end(flow.last, events),
                 Phase::Over => {}
             }
         }
@@ -192,7 +198,7 @@ impl Connections {
                 let flow = occupied.into_mut();
                 if flow.is_new_connection(&segment) {
                     if flow.phase != Phase::Over {
-                        events.push(ended(flow.id, flow.last));
+                        flow.end(flow.last, events);
                     }
                     *flow = Flow::new(next_id, &segment);
                 }
@@ -217,7 +223,7 @@ impl Connections {
             self.closing
                 .push_back((later(self.now, QUIET), pair, flow.id));
         }
-        events.push(Event {
+        let event = Event {
             time,
             connection: flow.id,
             kind: EventKind::Segment(Segment {
@@ -234,17 +240,18 @@ impl Connections {
                 last: false,
                 listener: false,
             }),
-        });
+        };
+        flow.tell(event, events);
         flow.id
     }
 
     /// Makes room for new connections.
     fn evict(&mut self, events: &mut Vec<Event>) {
         while self.flows.len() > CONNECTIONS
-            && let Some((_, flow)) = self.flows.pop_front()
+            && let Some((_, mut flow)) = self.flows.pop_front()
         {
             if flow.phase != Phase::Over {
-                events.push(ended(flow.id, flow.last));
+                flow.end(flow.last, events);
             }
         }
     }
@@ -263,7 +270,7 @@ impl Connections {
                 self.closing.push_back((again, pair, id));
             } else {
                 flow.phase = Phase::Over;
-                events.push(ended(id, flow.last));
+                flow.end(flow.last, events);
             }
         }
     }
@@ -291,6 +298,8 @@ impl Flow {
             reset: false,
             phase: Phase::Open,
             last: Timestamp(0),
+            segments: 0,
+            untold: [None, None],
             recent: [None; RECENT],
         }
     }
@@ -326,6 +335,37 @@ impl Flow {
         self.recent.rotate_right(1);
         self.recent[0] = Some((identity, time));
         false
+    }
+
+    /// Passes a segment on if it is one of the first, or changes the connection.
+    fn tell(&mut self, event: Event, events: &mut Vec<Event>) {
+        let EventKind::Segment(segment) = &event.kind else {
+            return;
+        };
+        self.segments = self.segments.saturating_add(1);
+        let changes = TcpFlags::SYN | TcpFlags::FIN | TcpFlags::RST;
+        if self.segments > HEARD && segment.flags.0 & changes == 0 {
+            let place = &mut self.untold[segment.direction as usize];
+            match place {
+                Some(place) => **place = event,
+                None => *place = Some(Box::new(event)),
+            }
+            return;
+        }
+        self.tell_rest(events);
+        events.push(event);
+    }
+
+    fn tell_rest(&mut self, events: &mut Vec<Event>) {
+        let [one, other] = self.untold.each_mut().map(Option::take);
+        let from = events.len();
+        events.extend(one.into_iter().chain(other).map(|event| *event));
+        events[from..].sort_by_key(|event| event.time);
+    }
+
+    fn end(&mut self, time: Timestamp, events: &mut Vec<Event>) {
+        self.tell_rest(events);
+        events.push(ended(self.id, time));
     }
 
     /// Notes what the segment says of the connection.

@@ -193,3 +193,28 @@ fn a_packet_captured_twice_is_one() {
     assert_eq!(connections.counts().copies, 3);
     assert_eq!(connections.counts().segments, 7);
 }
+
+/// Of a long connection: its beginning, then what changes it and where its streams were by then.
+#[test]
+fn the_middle_of_a_long_connection_is_passed_over() {
+    let mut packets = vec![tcp("S", 10, b"").at(0), tcp("SA", 20, b"").back().at(1)];
+    for index in 0..2000_u32 {
+        packets.push(tcp("A", 11 + index, b"x").at(2 + u64::from(index)));
+    }
+    packets.push(tcp("A", 21, b"").back().at(3000));
+    packets.push(tcp("FA", 2011, b"").at(3001));
+    let events = events(&packets);
+    let found = segments(&events);
+    assert_eq!(found.len(), 256 + 3);
+    let last: Vec<_> = found[255..]
+        .iter()
+        .map(|(_, segment)| (segment.direction, segment.seq))
+        .collect();
+    let expected = [
+        (Direction::Egress, 264),
+        (Direction::Egress, 2010),
+        (Direction::Ingress, 21),
+        (Direction::Egress, 2011),
+    ];
+    assert_eq!(last, expected);
+}
