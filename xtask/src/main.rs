@@ -2,6 +2,7 @@
 
 mod bench;
 mod ebpf;
+mod offsets;
 mod process;
 mod setup;
 mod test;
@@ -30,6 +31,8 @@ enum Task {
     },
     /// Build the eBPF objects into target/bpf.
     BuildEbpf,
+    /// Download releases of OpenSSL, from 1.1.1 to 4.0, for the test of `tls-trace inspect`.
+    Offsets,
     /// Run a program of this machine in a VM with one of Debian's kernels.
     Vm(vm::Arguments),
     /// Set up, and check all that has to hold.
@@ -69,6 +72,10 @@ fn run(task: Task) -> Result<ExitCode> {
             for object in ebpf::build(&root, ARCH, &toolchain)? {
                 println!("{}", object.display());
             }
+            Ok(ExitCode::SUCCESS)
+        }
+        Task::Offsets => {
+            offsets::download(&root)?;
             Ok(ExitCode::SUCCESS)
         }
         Task::Vm(arguments) => arguments.run(&root),
