@@ -109,7 +109,7 @@ fn pythons(ssl: &Path, folder: Option<&Path>) -> Vec<Command> {
     let own = names.iter().filter_map(|name| Some(folder?.join(name)));
     let own: Vec<_> = own.collect();
     let loaders = own.iter().map(|folder| folder.join("ld-linux-x86-64.so.2"));
-    if let Some(loader) = loaders.filter(|loader| loader.exists()).last() {
+    if let Some(loader) = loaders.rev().find(|loader| loader.exists()) {
         let own = own.iter().map(|folder| folder.display().to_string());
         let all: Vec<_> = own.chain(names.map(|name| format!("/{name}"))).collect();
         let mut command = Command::new(loader);

@@ -12,13 +12,13 @@ const MIB: u64 = 1 << 20;
 /// Bytes of a program header and a section header.
 const HEADERS: [usize; 2] = [56, 64];
 
-/// An executable of 1 GiB, most of it holes: 512 MiB of code, a symbol table of 192 MiB with names of 256
+/// An executable of 1 GiB, most of it holes: 900 MiB of code, a symbol table of 24 MiB with names of 64
 /// MiB. At the very end of the names and symbols is a libssl without code that can be told.
 fn giant(path: &Path) -> std::io::Result<()> {
     let [program, section] = HEADERS;
-    let code = 4096..512 * MIB;
-    let symbols = 512 * MIB..704 * MIB;
-    let names = 704 * MIB..960 * MIB;
+    let code = 4096..900 * MIB;
+    let symbols = 900 * MIB..924 * MIB;
+    let names = 924 * MIB..988 * MIB;
     let sections = 1024 * MIB - 4 * section as u64;
     let numbers = |numbers: &[(usize, u64)]| -> Vec<u8> {
         let bytes = numbers
@@ -108,16 +108,19 @@ fn giant(path: &Path) -> std::io::Result<()> {
 fn inspect(path: &Path) -> (String, u64) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_tls-trace"));
     command.arg("inspect").arg(path).stdout(Stdio::piped());
+    #[expect(
+        clippy::zombie_processes,
+        reason = "wait4(2) does, which also tells of its memory"
+    )]
     let mut child = command.spawn().expect("the program under test");
     let mut output = String::new();
     let mut stdout = child.stdout.take().expect("piped");
     std::io::Read::read_to_string(&mut stdout, &mut output).expect("text");
     let pid = libc::pid_t::try_from(child.id()).expect("a pid");
-    let mut status = 0;
     // SAFETY: plain numbers, for which zero is a value.
     let mut usage: libc::rusage = unsafe { std::mem::zeroed() };
-    // SAFETY: both pointers are to variables that outlive the call; the child is not waited for
-    // anywhere else.
+    let mut status = 0;
+    // SAFETY: both pointers are to variables that outlive the call.
     let waited = unsafe { libc::wait4(pid, &raw mut status, 0, &raw mut usage) };
     assert_eq!(waited, pid);
     assert!(ExitStatus::from_raw(status).code().is_some(), "{output}");
@@ -128,21 +131,17 @@ fn inspect(path: &Path) -> (String, u64) {
 }
 
 #[test]
-fn an_executable_of_1_gib_takes_less_than_20_mib() {
+fn an_executable_of_1_gib_takes_less_than_8_mib() {
     let folder = tempfile::tempdir().expect("a temporary directory");
     let path = folder.path().join("giant");
     giant(&path).expect("room for a file with holes");
     let (output, giant) = inspect(&path);
-    // Found, or given up for want of time: on either way through most of it.
-    let found = output.contains("giant: covered by openssl_ssl");
-    assert!(found || output.contains("too much to read"), "{output}");
+    assert!(output.contains("giant: covered by openssl_ssl"), "{output}");
     println!(
         "{} KiB: {}",
         giant / 1024,
         output.lines().next().unwrap_or_default()
     );
-    assert!(giant < 20 * MIB, "{} KiB", giant / 1024);
-
     // What of that is the program itself.
     let (_, nothing) = inspect(Path::new("/dev/null"));
     let more = giant.saturating_sub(nothing);
