@@ -1,7 +1,9 @@
 //! The way to user space: one ring buffer for each object, and a counter for what did not fit.
 
+use core::ptr::read_volatile;
+
 use aya_ebpf::{
-    bindings::{BPF_RB_AVAIL_DATA, BPF_RB_FORCE_WAKEUP, BPF_RB_NO_WAKEUP, BPF_RB_RING_SIZE},
+    bindings::{BPF_RB_AVAIL_DATA, BPF_RB_FORCE_WAKEUP, BPF_RB_NO_WAKEUP, BPF_RB_PROD_POS},
     helpers::{
         bpf_get_current_cgroup_id, bpf_get_current_pid_tgid, generated::bpf_get_current_comm,
     },
@@ -13,6 +15,10 @@ use tls_trace_common::{Lost, Task};
 /// Records for user space; the loader sets the size.
 #[map]
 pub static EVENTS: RingBuf = RingBuf::with_byte_size(4096, 0);
+
+/// Bytes of [`EVENTS`], a power of two; overwritten by the loader.
+#[unsafe(no_mangle)]
+static RING_BYTES: u32 = 4096;
 
 /// Records that found [`EVENTS`] full, by [`Lost`].
 #[map]
@@ -28,7 +34,7 @@ pub fn send<T: 'static>(lost: Lost, fill: impl FnOnce(&mut T)) {
     // SAFETY: the memory is this program's until it is submitted, and records are valid for any
     // bytes.
     fill(unsafe { &mut *entry.as_mut_ptr() });
-    entry.submit(wakeup());
+    entry.submit(wakeup(size_of::<T>()));
 }
 
 /// Counts a record that is lost.
@@ -41,11 +47,17 @@ pub fn count_lost(lost: Lost) {
     }
 }
 
-/// User space looks by itself many times a second, so that an event does not cost a wake-up; it is
-/// woken only when the buffer fills faster than that.
+/// Flags to submit a record of `length` bytes with. User space looks by itself many times a second,
+/// so that an event does not cost a wake-up; it is woken only when the buffer fills faster than
+/// that, and then once for each sixteenth: a wake-up is an interrupt, and a reader that is late
+/// comes no sooner for being called by every record.
 #[inline(always)]
-pub fn wakeup() -> u64 {
-    if EVENTS.query(u64::from(BPF_RB_AVAIL_DATA)) > EVENTS.query(u64::from(BPF_RB_RING_SIZE)) / 4 {
+pub fn wakeup(length: usize) -> u64 {
+    // SAFETY: a static integer, only ever read; volatile as the loader overwrites it.
+    let ring = u64::from(unsafe { read_volatile(&raw const RING_BYTES) });
+    if EVENTS.query(u64::from(BPF_RB_AVAIL_DATA)) > ring / 4
+        && EVENTS.query(u64::from(BPF_RB_PROD_POS)) & (ring / 16 - 1) < length as u64
+    {
         u64::from(BPF_RB_FORCE_WAKEUP)
     } else {
         u64::from(BPF_RB_NO_WAKEUP)

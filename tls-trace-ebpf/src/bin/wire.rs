@@ -2,7 +2,8 @@
 //!
 //! Every path returns 1: the packet goes on. Payload is copied with its sequence number; putting it
 //! in order is user space's work. When user space has seen enough, or the bound is reached, a packet
-//! costs one socket-storage look-up and a branch.
+//! costs one socket-storage look-up and a branch. Until then a socket has no storage, and a
+//! connection that ends soon never gets any: making it costs more than looking at a packet.
 
 #![no_std]
 #![no_main]
@@ -30,7 +31,7 @@ use aya_ebpf::{
     bindings::{BPF_SK_STORAGE_GET_F_CREATE, bpf_sock},
     btf_maps::SkStorage,
     helpers::{
-        bpf_get_socket_cookie, bpf_ktime_get_ns, bpf_sk_fullsock, bpf_skb_load_bytes,
+        bpf_get_socket_cookie, bpf_ktime_get_ns, bpf_sk_fullsock, bpf_skb_load_bytes, bpf_tcp_sock,
         generated::bpf_sk_storage_get,
     },
     macros::{btf_map, cgroup_skb, map},
@@ -48,28 +49,28 @@ use tls_trace_ebpf::{
 
 const IPPROTO_TCP: u8 = 6;
 const TCP_LISTEN: u32 = 10;
+const SOCK_STREAM: u32 = 1;
 const FIN: u8 = 0x01;
 const RST: u8 = 0x04;
 
-/// What is kept beside a socket.
+/// Segments of one direction before it is asked whether user space wants more: it looks at the
+/// first of them many milliseconds later.
+const UNHURRIED_SEGMENTS: u32 = 8;
+
+/// What is kept beside a socket of which enough was seen.
 #[repr(C)]
 #[derive(Clone, Copy)]
 struct SocketState {
-    /// Payload bytes sent to user space, by direction.
-    bytes: [u32; 2],
-    /// Segments sent to user space, by direction.
-    segments: [u32; 2],
     /// One bit for each direction: no payload is wanted any more.
     done: u32,
-    reserved: u32,
 }
 
-/// State of each socket; freed by the kernel with the socket.
+/// Freed by the kernel with the socket.
 #[btf_map]
 static SOCKETS: SkStorage<SocketState> = SkStorage::new();
 
 /// Cookies of sockets whose payload user space no longer wants. Read only while a socket is not
-/// done, so old entries are harmless.
+/// done, so old entries are harmless, and not for its first packets: user space is not that fast.
 #[map]
 static DONE: LruHashMap<u64, u8> = LruHashMap::with_max_entries(DONE_ENTRIES, 0);
 
@@ -134,17 +135,9 @@ fn segment<const DIRECTION: u8, const TASK: bool>(ctx: &SkBuffContext) -> Option
     if sk.is_null() {
         return None;
     }
-    // SAFETY: the helper takes a checked socket; null for request and time-wait sockets.
-    let sk = unsafe { bpf_sk_fullsock(sk) };
-    if sk.is_null() {
-        return None;
-    }
-    // SAFETY: a context field of a full socket.
-    if unsafe { (*sk).protocol } != u32::from(IPPROTO_TCP) {
-        return None;
-    }
-    let state = storage(sk)?;
-    if state.done & (1 << DIRECTION) != 0 {
+    if let Some(state) = storage(sk, 0)
+        && state.done & (1 << DIRECTION) != 0
+    {
         if is_bare_header(ctx) {
             let packet = parse(ctx)?;
             if packet.length == 0 && packet.flags() & (FIN | RST) != 0 {
@@ -157,6 +150,15 @@ fn segment<const DIRECTION: u8, const TASK: bool>(ctx: &SkBuffContext) -> Option
         }
         return None;
     }
+    // SAFETY: the helper takes a checked socket; null for request and time-wait sockets.
+    let sk = unsafe { bpf_sk_fullsock(sk) };
+    if sk.is_null() {
+        return None;
+    }
+    // SAFETY: a context field of a full socket.
+    if unsafe { (*sk).protocol } != u32::from(IPPROTO_TCP) {
+        return None;
+    }
     let packet = parse(ctx)?;
     if packet.length == 0 && packet.flags() & (FIN | RST) == 0 {
         return None;
@@ -166,17 +168,15 @@ fn segment<const DIRECTION: u8, const TASK: bool>(ctx: &SkBuffContext) -> Option
     // SAFETY: a context field of a full socket.
     if unsafe { (*sk).state } == TCP_LISTEN {
         flags |= LISTENER;
-    } else {
-        if is_done(cookie) {
-            state.done = 1 << EGRESS | 1 << INGRESS;
+    } else if packet.length > 0 {
+        let progress = progress::<DIRECTION>(sk, packet)?;
+        if progress.segments > UNHURRIED_SEGMENTS && is_done(cookie) {
+            storage(sk, CREATE)?.done = 1 << EGRESS | 1 << INGRESS;
             return None;
         }
-        let slot = usize::from(DIRECTION);
-        state.bytes[slot] = state.bytes[slot].saturating_add(packet.length);
-        state.segments[slot] += 1;
-        if state.bytes[slot] > CAPTURE_BYTES || state.segments[slot] > CAPTURE_SEGMENTS {
+        if progress.bytes > i64::from(CAPTURE_BYTES) || progress.segments > CAPTURE_SEGMENTS {
             // The other direction may still say why: an alert follows a ClientHello that is too long.
-            state.done |= 1 << DIRECTION;
+            storage(sk, CREATE)?.done |= 1 << DIRECTION;
             flags |= LAST;
         }
     }
@@ -208,22 +208,64 @@ fn is_bare_header(ctx: &SkBuffContext) -> bool {
     watch != 0 && length <= 120
 }
 
+/// How far a direction has come, by the kernel's own count.
+struct Progress {
+    /// Stream bytes up to the end of this packet; of one sent again, up to its end.
+    bytes: i64,
+    /// Segments with payload, repeated ones too.
+    segments: u32,
+}
+
 #[inline(always)]
-fn storage(sk: *mut bpf_sock) -> Option<&'static mut SocketState> {
-    // SAFETY: a map of this program and a full socket; the kernel zeroes a new value.
+fn progress<const DIRECTION: u8>(sk: *mut bpf_sock, packet: Packet) -> Option<Progress> {
+    // Raw sockets may send TCP, too, and have no such counters.
+    // SAFETY: a context field of a full socket.
+    if unsafe { (*sk).type_ } != SOCK_STREAM {
+        return None;
+    }
+    // SAFETY: the helper takes a full socket.
+    let tcp = unsafe { bpf_tcp_sock(sk) };
+    if tcp.is_null() {
+        return None;
+    }
+    // SAFETY: context fields of a TCP socket, here and below: `edge` is the stream's byte number
+    // `past`.
+    let (past, edge, segments) = unsafe {
+        if DIRECTION == EGRESS {
+            ((*tcp).bytes_acked, (*tcp).snd_una, (*tcp).data_segs_out)
+        } else {
+            ((*tcp).bytes_received, (*tcp).rcv_nxt, (*tcp).data_segs_in)
+        }
+    };
+    // SAFETY: `parse` proved 20 bytes of TCP header.
+    let seq = u32::from_be(unsafe { read_u32(packet.tcp.add(4)) });
+    let ahead = i64::from(seq.wrapping_sub(edge).cast_signed()) + i64::from(packet.length);
+    Some(Progress {
+        bytes: past.cast_signed() + ahead,
+        segments,
+    })
+}
+
+/// Flag of [`storage`]: make it where there is none.
+const CREATE: u32 = BPF_SK_STORAGE_GET_F_CREATE;
+
+/// What is kept beside a socket; of any state, null is returned for those that are not full.
+#[inline(always)]
+fn storage(sk: *mut bpf_sock, flags: u32) -> Option<&'static mut SocketState> {
+    // SAFETY: a map of this program and a socket that is not null; the kernel zeroes a new value.
     let state = unsafe {
         bpf_sk_storage_get(
             (&raw const SOCKETS).cast_mut().cast(),
             sk.cast(),
             ptr::null_mut(),
-            u64::from(BPF_SK_STORAGE_GET_F_CREATE),
+            u64::from(flags),
         )
     };
-    if state.is_null() {
+    if state.is_null() && flags == CREATE {
         count_lost(Lost::STORAGE);
     }
-    // SAFETY: null or a value of the map's type. Programs on two CPUs may race on its counters; a
-    // lost increment only moves the bound a little.
+    // SAFETY: null or a value of the map's type. Programs on two CPUs may race on its bits; one
+    // that is lost is set again by the next packet.
     unsafe { state.cast::<SocketState>().as_mut() }
 }
 
@@ -355,7 +397,7 @@ fn send<const N: usize, const DIRECTION: u8, const TASK: bool>(
     // SAFETY: as above; payload memory may be anything.
     let payload = unsafe { (&raw mut (*class).payload).cast() };
     record.captured = capture::<N>(ctx, packet.payload + skip, length, payload);
-    entry.submit(wakeup());
+    entry.submit(wakeup(size_of::<Class<N>>()));
 }
 
 /// Copies up to `N` payload bytes and says how many.

@@ -135,10 +135,12 @@ fn load(
     if STUB {
         return Err("this build has no eBPF programs; build it with `cargo xtask run`".to_owned());
     }
+    let ring_buffer = ring_buffer.max(4096);
     let mut loader = EbpfLoader::new();
     loader
         .btf(btf)
-        .map_max_entries("EVENTS", ring_buffer.max(4096))
+        .map_max_entries("EVENTS", ring_buffer)
+        .override_global("RING_BYTES", &ring_buffer, true)
         .override_global(aya_log::LEVEL, &log_level, false)
         .override_global("WATCH_CLOSE", &watch_close, false);
     if let Some(offsets) = &offsets {
