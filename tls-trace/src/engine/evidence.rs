@@ -1,5 +1,7 @@
 //! The facts a verdict rests on, as a person wants to read them at night: short, in order of time.
 
+use std::fmt::Display;
+
 use super::{
     close::errno,
     connection::Connection,
@@ -71,9 +73,10 @@ struct Facts<'a> {
 }
 
 impl Facts<'_> {
-    fn add(&mut self, at: Moment, weight: Weight, fact: String) {
+    /// Writes a fact down if it happened; most of what could have happened did not.
+    fn add(&mut self, at: Moment, weight: Weight, fact: impl Display) {
         if at.happened() {
-            self.push(at.ms(), weight, fact);
+            self.push(at.ms(), weight, fact.to_string());
         }
     }
 
@@ -148,17 +151,20 @@ impl Facts<'_> {
         self.add(
             tls.times.retry_at,
             Weight::Progress,
-            format!(
+            format_args!(
                 "HelloRetryRequest {server} (group {})",
                 names::group(tls.group)
             ),
         );
-        let negotiated = format!(
-            "ServerHello {server} ({}, {})",
-            names::version(tls.version),
-            names::cipher_suite(tls.cipher)
+        self.add(
+            tls.times.server_hello_at,
+            Weight::Progress,
+            format_args!(
+                "ServerHello {server} ({}, {})",
+                names::version(tls.version),
+                names::cipher_suite(tls.cipher)
+            ),
         );
-        self.add(tls.times.server_hello_at, Weight::Progress, negotiated);
     }
 
     fn client_hello(&mut self, tls: &Handshake, client: Direction) {
@@ -191,7 +197,7 @@ impl Facts<'_> {
             self.add(
                 tls.times.started,
                 weight,
-                format!("ClientHello sent again {times}"),
+                format_args!("ClientHello sent again {times}"),
             );
         }
     }
@@ -214,7 +220,7 @@ impl Facts<'_> {
             self.add(
                 tls.times.plain_at,
                 Weight::Ending,
-                "the server says that this port wants TLS".to_owned(),
+                "the server says that this port wants TLS",
             );
         }
     }
@@ -239,7 +245,7 @@ impl Facts<'_> {
         } else {
             "client's Finished"
         };
-        self.add(tls.times.finished_at, Weight::Progress, flight.to_owned());
+        self.add(tls.times.finished_at, Weight::Progress, flight);
         if let Some(early) = tls.early_alert {
             let who = if early.from_client {
                 "client"
@@ -250,7 +256,7 @@ impl Facts<'_> {
             self.add(
                 early.at,
                 Weight::Proof,
-                format!("encrypted record of {length} bytes from the {who}: an alert's size"),
+                format_args!("encrypted record of {length} bytes from the {who}: an alert's size"),
             );
         }
         let proof = if tls.is_tls13() {
@@ -258,7 +264,7 @@ impl Facts<'_> {
         } else {
             "both Finished seen"
         };
-        self.add(tls.times.established_at, Weight::Progress, proof.to_owned());
+        self.add(tls.times.established_at, Weight::Progress, proof);
     }
 
     fn ending(&mut self, ending: &Ending) {
