@@ -95,6 +95,8 @@ pub(super) struct Stream {
     next: u32,
     /// Highest acknowledgment of the other end seen.
     acknowledged: u32,
+    /// A range before `next` of which some was not seen yet; empty where both ends are equal.
+    hole: [u32; 2],
     has_base: bool,
     has_acknowledged: bool,
     /// Payload was seen.
@@ -123,11 +125,30 @@ impl Stream {
         self.payload = true;
         self.set_base(seq);
         let end = seq.wrapping_add(length);
-        let new = after(end, self.next);
-        if new {
-            self.next = end;
+        if !after(end, self.next) {
+            return self.fill(seq, end);
         }
-        new
+        if after(seq, self.next) {
+            let [from, until] = self.hole;
+            let from = if from == until { self.next } else { from };
+            self.hole = [from, seq];
+        }
+        self.next = end;
+        true
+    }
+
+    /// Takes a late range; returns whether it lies in the hole. Of several holes one is made, so that
+    /// what was seen between them counts as new: a segment that was sent again may be missed, a late
+    /// one is never taken for it.
+    fn fill(&mut self, seq: u32, end: u32) -> bool {
+        let [from, until] = self.hole;
+        let fills = after(end, from) && after(until, seq);
+        if fills && !after(seq, from) {
+            self.hole[0] = if after(end, until) { until } else { end };
+        } else if fills && !after(until, end) {
+            self.hole[1] = seq;
+        }
+        fills
     }
 
     pub(super) fn acknowledge(&mut self, ack: u32) {

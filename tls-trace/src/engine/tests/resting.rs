@@ -6,10 +6,10 @@ use crate::{
     report::{Notice, Outcome},
 };
 
-/// A connection at rest, its slot and its node in the table fit in 240 bytes: 100,000 in 25 MB.
+/// A connection at rest, its slot and its node in the table fit in 256 bytes: 100,000 in 26 MB.
 #[test]
 fn a_connection_at_rest_is_small() {
-    assert!(size_of::<Resting>() <= 184, "{}", size_of::<Resting>());
+    assert!(size_of::<Resting>() <= 200, "{}", size_of::<Resting>());
 }
 
 #[test]
