@@ -13,6 +13,9 @@ use crate::output::current_task;
 /// `AF_INET6`.
 const AF_INET6: u16 = 10;
 
+/// The first of `enum sock_flags` (include/net/sock.h).
+const SOCK_DEAD: u64 = 1;
+
 /// Overwritten by the loader before the program is loaded.
 #[unsafe(no_mangle)]
 pub static OFFSETS: KernelOffsets = KernelOffsets {
@@ -109,6 +112,18 @@ impl TcpSock {
         self.sock(offset(&OFFSETS.skc_state))
     }
 
+    /// `SOCK_DEAD`: no process holds the socket any more.
+    #[inline(always)]
+    pub fn is_orphan(self) -> bool {
+        self.flags() & SOCK_DEAD != 0
+    }
+
+    /// `sk_flags`.
+    #[inline(always)]
+    fn flags(self) -> u64 {
+        self.sock(offset(&OFFSETS.skc_flags))
+    }
+
     /// `sk_err`, an errno.
     #[inline(always)]
     pub fn error(self) -> u32 {
@@ -154,8 +169,7 @@ impl TcpSock {
     /// Writes the counters of `struct tcp_sock`.
     #[inline(always)]
     pub fn counters(self, counters: &mut Counters) {
-        let flags: u64 = self.sock(offset(&OFFSETS.skc_flags));
-        let linger = flags >> (offset(&OFFSETS.sock_linger_bit) & 63) & 1 == 1;
+        let linger = self.flags() >> (offset(&OFFSETS.sock_linger_bit) & 63) & 1 == 1;
         let linger_time: u64 = self.sock(offset(&OFFSETS.sk_lingertime));
         counters.bytes_acked = self.tcp(offset(&OFFSETS.bytes_acked));
         counters.bytes_received = self.tcp(offset(&OFFSETS.bytes_received));

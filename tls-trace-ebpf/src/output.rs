@@ -20,6 +20,9 @@ pub static EVENTS: RingBuf = RingBuf::with_byte_size(4096, 0);
 #[unsafe(no_mangle)]
 static RING_BYTES: u32 = 4096;
 
+/// Bytes of a record's header in the ring (`BPF_RINGBUF_HDR_SZ`).
+const HEADER: u64 = 8;
+
 /// Records that found [`EVENTS`] full, by [`Lost`].
 #[map]
 pub static LOST: PerCpuArray<u64> = PerCpuArray::with_max_entries(Lost::SLOTS, 0);
@@ -56,7 +59,7 @@ pub fn wakeup(length: usize) -> u64 {
     // SAFETY: a static integer, only ever read; volatile as the loader overwrites it.
     let ring = u64::from(unsafe { read_volatile(&raw const RING_BYTES) });
     if EVENTS.query(u64::from(BPF_RB_AVAIL_DATA)) > ring / 4
-        && EVENTS.query(u64::from(BPF_RB_PROD_POS)) & (ring / 16 - 1) < length as u64
+        && EVENTS.query(u64::from(BPF_RB_PROD_POS)) & (ring / 16 - 1) < length as u64 + HEADER
     {
         u64::from(BPF_RB_FORCE_WAKEUP)
     } else {

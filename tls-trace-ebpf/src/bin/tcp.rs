@@ -24,7 +24,11 @@ use tls_trace_ebpf::{
     output::send,
 };
 
+const TCP_FIN_WAIT2: u8 = 5;
+const TCP_CLOSE: u8 = 7;
+const TCP_LAST_ACK: u8 = 9;
 const TCP_LISTEN: u8 = 10;
+const TCP_CLOSING: u8 = 11;
 
 /// match-proto: `trace_inet_sock_set_state(const struct sock *sk, const int oldstate, const int newstate)`
 #[btf_tracepoint(function = "inet_sock_set_state")]
@@ -34,8 +38,17 @@ fn inet_sock_set_state(ctx: BtfTracePointContext) -> i32 {
     if old == TCP_LISTEN || new == TCP_LISTEN {
         return 0;
     }
+    // It says only that the peer acknowledged the FIN.
+    if new == TCP_FIN_WAIT2 {
+        return 0;
+    }
     // SAFETY: argument 0 is the socket.
     if let Some(sock) = unsafe { TcpSock::new(ctx.arg::<*const c_void>(0)) } {
+        // After an orderly close the kernel destroys a socket that nobody holds at once, which says
+        // the same.
+        if new == TCP_CLOSE && after_fin(old) && sock.is_orphan() {
+            return 0;
+        }
         debug!(&ctx, "state {} -> {} cookie {}", old, new, sock.cookie);
         send_socket(sock, Kind::STATE, old, new);
     }
@@ -104,6 +117,12 @@ fn tcp_retransmit_skb(ctx: BtfTracePointContext) -> i32 {
         send_signal(sock, Kind::RETRANSMIT, 0, seq, end_seq);
     }
     0
+}
+
+/// Whether this end's FIN is acknowledged, or all but.
+#[inline(always)]
+fn after_fin(state: u8) -> bool {
+    state == TCP_FIN_WAIT2 || state == TCP_CLOSING || state == TCP_LAST_ACK
 }
 
 /// # Safety

@@ -74,7 +74,7 @@ static SOCKETS: SkStorage<SocketState> = SkStorage::new();
 #[map]
 static DONE: LruHashMap<u64, u8> = LruHashMap::with_max_entries(DONE_ENTRIES, 0);
 
-/// Not 0: report FIN and RST of sockets that are done, too; set where the `tcp` object is missing.
+/// Not 0: report every FIN and RST; set where the `tcp` object is missing.
 #[unsafe(no_mangle)]
 static WATCH_CLOSE: u32 = 0;
 
@@ -140,7 +140,7 @@ fn segment<const DIRECTION: u8, const TASK: bool>(ctx: &SkBuffContext) -> Option
     {
         if is_bare_header(ctx) {
             let packet = parse(ctx)?;
-            if packet.length == 0 && packet.flags() & (FIN | RST) != 0 {
+            if packet.length == 0 && packet.flags() & closes::<DIRECTION>() != 0 {
                 let origin = Origin {
                     cookie: cookie(ctx),
                     flags: 0,
@@ -160,7 +160,7 @@ fn segment<const DIRECTION: u8, const TASK: bool>(ctx: &SkBuffContext) -> Option
         return None;
     }
     let packet = parse(ctx)?;
-    if packet.length == 0 && packet.flags() & (FIN | RST) == 0 {
+    if packet.length == 0 && packet.flags() & closes::<DIRECTION>() == 0 {
         return None;
     }
     let cookie = cookie(ctx);
@@ -200,12 +200,26 @@ fn segment<const DIRECTION: u8, const TASK: bool>(ctx: &SkBuffContext) -> Option
 #[inline(always)]
 fn is_bare_header(ctx: &SkBuffContext) -> bool {
     let length = ctx.len();
-    if length == 40 || length == 60 {
-        return true;
+    length == 40 || length == 60 || watch_close() && length <= 120
+}
+
+/// Flags worth a record without payload. The `tcp` object tells of closes, except for the TTL of an
+/// RST, which shows where it comes from.
+#[inline(always)]
+fn closes<const DIRECTION: u8>() -> u8 {
+    if watch_close() {
+        FIN | RST
+    } else if DIRECTION == INGRESS {
+        RST
+    } else {
+        0
     }
+}
+
+#[inline(always)]
+fn watch_close() -> bool {
     // SAFETY: a static integer, only ever read; volatile as the loader overwrites it.
-    let watch = unsafe { ptr::read_volatile(&raw const WATCH_CLOSE) };
-    watch != 0 && length <= 120
+    unsafe { ptr::read_volatile(&raw const WATCH_CLOSE) != 0 }
 }
 
 /// How far a direction has come, by the kernel's own count.

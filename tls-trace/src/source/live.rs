@@ -93,6 +93,8 @@ pub struct Live {
     finder: Finder,
     /// Decoded, not yet old enough to be in order for certain.
     pending: VecDeque<Event>,
+    /// A ring had more than a batch.
+    left_behind: bool,
     poll: Duration,
 }
 
@@ -172,6 +174,7 @@ impl Live {
             decoder: Decoder::new(reasons),
             finder: Finder::start(Box::new(()))?,
             pending: VecDeque::new(),
+            left_behind: false,
             poll: POLL,
         })
     }
@@ -210,9 +213,11 @@ impl Live {
         let Self {
             rings,
             pending,
+            left_behind,
             decoder,
             ..
         } = self;
+        *left_behind = false;
         for ring in rings {
             let records = ring.records.get_mut();
             let mut last = None;
@@ -228,6 +233,7 @@ impl Live {
             }
             // More is waiting in this ring: nothing younger than its last record is complete.
             if let Some(last) = last {
+                *left_behind = true;
                 horizon = horizon.min(Timestamp(last.0.saturating_sub(nanoseconds(REORDER))));
             }
         }
@@ -305,8 +311,8 @@ impl Live {
     }
 
     async fn wait(&mut self) -> std::io::Result<()> {
-        if self.pending.len() > BATCH {
-            // A full batch was left behind: take the next one, after everybody else had a turn.
+        if self.left_behind {
+            // Take the next batch, after everybody else had a turn.
             tokio::task::yield_now().await;
             return Ok(());
         }
