@@ -1,15 +1,17 @@
 //! A hand-made end of a connection, for what no real program does on demand.
 
 use std::{
+    fs,
     hash::{BuildHasher, RandomState},
     io::{self, Read, Write},
     net::{SocketAddr, TcpListener, TcpStream},
     os::fd::AsFd,
+    time::Instant,
 };
 
 use nix::sys::socket::{setsockopt, sockopt};
 
-use crate::seconds;
+use crate::{program::pause, seconds};
 
 /// Connects. Reading from the result fails after a while instead of hanging.
 ///
@@ -77,6 +79,31 @@ pub fn read_to_end(stream: &mut TcpStream) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     stream.read_to_end(&mut bytes)?;
     Ok(bytes)
+}
+
+/// Waits until the FIN of a socket that nobody holds any more is acknowledged.
+///
+/// # Errors
+/// It was not within the deadline.
+pub fn until_fin_acknowledged(local: SocketAddr, remote: SocketAddr) -> io::Result<()> {
+    const FIN_WAIT2: &str = "05";
+    let ports = [local, remote].map(|address| format!(":{:04X}", address.port()));
+    let acknowledged = |line: &str| {
+        let mut words = line.split_whitespace().skip(1);
+        let mut port = |end: &str| words.next().is_some_and(|word| word.ends_with(end));
+        ports.iter().all(|end| port(end)) && words.next() == Some(FIN_WAIT2)
+    };
+    let deadline = Instant::now() + seconds(20.0);
+    while !fs::read_to_string("/proc/net/tcp")?
+        .lines()
+        .any(acknowledged)
+    {
+        if Instant::now() > deadline {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
+        pause();
+    }
+    Ok(())
 }
 
 /// Waits until bytes are there, leaving them unread.

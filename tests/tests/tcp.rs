@@ -1,6 +1,10 @@
 //! What TCP does to handshakes.
 
-use std::{io::ErrorKind, net::TcpStream, time::Duration};
+use std::{
+    io::{ErrorKind, Write as _},
+    net::TcpStream,
+    time::Duration,
+};
 
 use anyhow::Result;
 use tls_trace::report::{Cause, Initiator, Phase};
@@ -122,6 +126,28 @@ fn server_closes_in_mid_handshake() {
                 Cause::ClosedByPeer,
             ),
             server().failed(Phase::ClientHello, Initiator::ServerApp, Cause::ClosedByApp),
+        ])
+    });
+}
+
+/// The port is not known for TLS; what the client says afterwards, to nobody, shows that it was to be.
+#[test]
+fn server_leaves_before_the_client_says_anything() {
+    truth(&[], |case| {
+        let listener = actor::listen(case.address())?;
+        let mut client_end = actor::connect(case.address())?;
+        drop(actor::accept(&listener)?);
+        assert!(actor::read_to_end(&mut client_end)?.is_empty());
+        actor::until_fin_acknowledged(case.address(), client_end.local_addr()?)?;
+        client_end.write_all(&actor::client_hello(b"late.test"))?;
+        drop(client_end);
+        case.expect([
+            client().failed(
+                Phase::ClientHello,
+                Initiator::ServerApp,
+                Cause::ClosedByPeer,
+            ),
+            server().failed(Phase::Connected, Initiator::ServerApp, Cause::ClosedByApp),
         ])
     });
 }

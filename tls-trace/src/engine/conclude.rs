@@ -13,7 +13,7 @@ use super::{
     verdict::{self, Case},
 };
 use crate::{
-    event::{ConnectionId, Direction, Timestamp},
+    event::{ConnectionId, Direction, End, Timestamp},
     report::{Outcome, Phase},
     wire::{Observation, ObservationKind},
 };
@@ -25,7 +25,7 @@ impl Tracker {
             return;
         };
         let over = is_over(connection);
-        if over && !self.waits_for_peer(connection) {
+        if over && !self.waits_for_peer(connection) && !self.waits_for_hello(connection) {
             self.conclude(id, outputs);
             self.remove(id);
             return;
@@ -62,7 +62,8 @@ impl Tracker {
         if settled {
             self.edit(id, |connection| connection.settles = None);
             self.conclude(id, outputs);
-            if over {
+            let connection = self.connections.get(id);
+            if over && !connection.is_some_and(|c| self.waits_for_hello(c)) {
                 self.remove(id);
                 return;
             }
@@ -121,6 +122,19 @@ impl Tracker {
         if let Some(peer) = connection.peer {
             let end = Box::new(connection.as_peer());
             self.edit(peer, |peer| peer.peer_end = Some(end));
+            self.reconsider(peer, connection.last, false);
+        }
+    }
+
+    /// What an end that is over waited for in [`Self::waits_for_hello`] came or comes no more.
+    pub(super) fn reconsider(&mut self, id: ConnectionId, now: Timestamp, hello: bool) {
+        if let Some(connection) = self.connections.get_mut(id).filter(|c| is_over(c)) {
+            connection.hello_came_late |= hello;
+            if connection.settles.is_none() {
+                connection.settles = Some(now);
+                connection.wake = Some(now);
+                self.timers.push(Reverse((now, id)));
+            }
         }
     }
 
@@ -179,6 +193,17 @@ impl Tracker {
         let peer = connection.peer.filter(|_| reset && !connection.told.closed);
         let peer = peer.and_then(|peer| self.connections.as_peer(peer));
         peer.is_some_and(|peer| peer.reset_sent.is_none())
+    }
+
+    /// A server that left before it got a byte: only what the client says later, to nobody, tells
+    /// whether this was to be TLS.
+    fn waits_for_hello(&self, connection: &Connection) -> bool {
+        let tcp = &connection.tcp;
+        let nothing_said = tcp.open && !tcp.ingress.payload && !tcp.egress.payload;
+        let server = tcp.opened_by == Some(End::Remote) && !connection.told.closed;
+        let peer = connection.peer.filter(|_| nothing_said && server);
+        let peer = peer.and_then(|peer| self.connections.as_peer(peer));
+        peer.is_some_and(|peer| !peer.hello && !peer.spoke && peer.closed.is_none())
     }
 
     /// Says what is known while the connection goes on, and sets the timer for what it waits for.

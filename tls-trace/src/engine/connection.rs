@@ -55,6 +55,8 @@ pub(super) struct Connection {
     pub(super) peer: Option<ConnectionId>,
     /// What it did, once it is gone.
     pub(super) peer_end: Option<Box<PeerEnd>>,
+    /// The other end said its ClientHello when this one was gone.
+    pub(super) hello_came_late: bool,
     /// The report waits until then.
     pub(super) settles: Option<Timestamp>,
     /// Earliest time this connection is in the queue of timers.
@@ -108,6 +110,7 @@ impl Connection {
             history: None,
             peer: None,
             peer_end: None,
+            hello_came_late: false,
             settles: None,
             wake: None,
             told: Told::default(),

@@ -247,8 +247,11 @@ impl Tracker {
                 let hello = Hello::of(message);
                 tls.hello = Some(self.hellos.share(&hello, || Arc::new(hello.clone())));
             }
+            let client = observation.direction == Direction::Egress;
+            if let Some(peer) = connection.peer.filter(|_| client) {
+                self.reconsider(peer, observation.time, true);
+            }
             if !paired {
-                let client = observation.direction == Direction::Egress;
                 if let Some(peer) = self.peers.by_random(id, &message.random, client) {
                     self.pair(id, peer);
                 }

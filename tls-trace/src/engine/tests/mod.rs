@@ -7,6 +7,7 @@ mod closes;
 mod decisive;
 mod early_data;
 mod handshakes;
+mod late_hello;
 mod order;
 mod prefaces;
 mod resting;

@@ -39,6 +39,9 @@ pub(super) fn silent(case: &Case) -> Option<Judgement> {
     if !case.tls_port && !case.peer.hello {
         return None;
     }
+    if connection.hello_came_late {
+        return judgement(Outcome::Failed, case.close.cause);
+    }
     let waited = case.close.fin_first || connection.silence_ms(case.close.at?) >= SILENCE_MS;
     if app && waited && !killed && !case.peer_killed() {
         return judgement(Outcome::Failed, Cause::ClientSilent);
