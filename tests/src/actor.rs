@@ -9,7 +9,7 @@ use std::{
     time::Instant,
 };
 
-use nix::sys::socket::{setsockopt, sockopt};
+use nix::sys::socket::{Backlog, setsockopt, sockopt};
 
 use crate::{program::pause, seconds};
 
@@ -27,6 +27,17 @@ pub fn connect(address: SocketAddr) -> io::Result<TcpStream> {
 /// What bind(2) says.
 pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     TcpListener::bind(address)
+}
+
+/// Fills the accept queue of a listener, which must not accept while the result lives.
+///
+/// # Errors
+/// What listen(2) and connect(2) say.
+pub fn fill_queue(listener: &TcpListener) -> io::Result<[TcpStream; 2]> {
+    // The kernel takes one more than it is told.
+    nix::sys::socket::listen(listener, Backlog::new(1)?)?;
+    let address = listener.local_addr()?;
+    Ok([connect(address)?, connect(address)?])
 }
 
 /// Accepts one connection. Reading from it fails after a while instead of hanging.

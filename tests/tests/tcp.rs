@@ -68,6 +68,23 @@ fn connect_given_up() {
     });
 }
 
+#[test]
+fn accept_queue_is_full() {
+    truth(&[], |case| {
+        let listener = actor::listen(case.address())?;
+        let waiting = actor::fill_queue(&listener)?;
+        let longest = Duration::from_millis(200);
+        assert!(TcpStream::connect_timeout(&case.address(), longest).is_err());
+        case.expect([client().failed(
+            Phase::Connect,
+            Initiator::ServerKernel,
+            Cause::ListenOverflow,
+        )])?;
+        drop((waiting, listener));
+        Ok(())
+    });
+}
+
 /// A router answers that it knows no way.
 #[test]
 fn no_route() {

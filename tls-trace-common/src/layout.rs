@@ -203,7 +203,7 @@ abi! {
         pub ttl: u8,
         /// [`INGRESS`] or [`EGRESS`].
         pub direction: u8,
-        /// [`LISTENER`], [`LAST`].
+        /// [`LISTENER`], [`OVERFLOW`], [`LAST`].
         pub flags: u8,
         /// Zero. Two words, as eBPF would zero a byte array in a loop.
         pub reserved: u16,
@@ -220,6 +220,9 @@ pub const EGRESS: u8 = 1;
 /// [`SegmentRecord::flags`]: data that arrived with the last ACK of the TCP handshake, before the
 /// connection's own socket existed; the cookie is the listener's.
 pub const LISTENER: u8 = 1;
+/// [`SegmentRecord::flags`]: the listener drops this segment because its accept queue is full; with
+/// [`LISTENER`].
+pub const OVERFLOW: u8 = 4;
 /// [`SegmentRecord::flags`]: the capture bound of this direction is reached, no payload follows.
 pub const LAST: u8 = 2;
 
@@ -254,7 +257,7 @@ abi! {
     /// Where fields are in this kernel's structs, in bytes from the struct's start; read from the
     /// kernel's BTF by the loader and placed in the read-only global `OFFSETS`, which makes them
     /// constants to the verifier and the JIT.
-    pub struct KernelOffsets, size 100 {
+    pub struct KernelOffsets, size 108 {
         /// `sock_common::skc_daddr`.
         pub skc_daddr: u32,
         /// `sock_common::skc_rcv_saddr`.
@@ -281,6 +284,10 @@ abi! {
         pub net_inum: u32,
         /// `sock::sk_err`.
         pub sk_err: u32,
+        /// `sock::sk_ack_backlog`: connections in a listener's accept queue.
+        pub sk_ack_backlog: u32,
+        /// `sock::sk_max_ack_backlog`: how many are too many.
+        pub sk_max_ack_backlog: u32,
         /// `sock::sk_lingertime`.
         pub sk_lingertime: u32,
         /// `tcp_sock::bytes_acked`.

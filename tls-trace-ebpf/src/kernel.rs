@@ -32,6 +32,8 @@ pub static OFFSETS: KernelOffsets = KernelOffsets {
     skc_flags: 0,
     net_inum: 0,
     sk_err: 0,
+    sk_ack_backlog: 0,
+    sk_max_ack_backlog: 0,
     sk_lingertime: 0,
     bytes_acked: 0,
     bytes_received: 0,
@@ -79,14 +81,23 @@ impl TcpSock {
         if cookie == 0 {
             return None;
         }
-        // SAFETY: `sk` is not null; the helper checks type and protocol itself.
-        let tcp = unsafe { bpf_skc_to_tcp_sock(sk.cast_mut()) };
-        if tcp.is_null() {
-            return None;
-        }
+        // SAFETY: `sk` is not null.
+        let tcp = unsafe { tcp_sock(sk)? };
+        Some(Self { sk, tcp, cookie })
+    }
+
+    /// Checks the socket of a `cgroup_skb` program's context, whose cookie is known.
+    ///
+    /// # Safety
+    /// `sk` is that socket, checked for null.
+    #[inline(always)]
+    pub unsafe fn of_packet(sk: *const c_void, cookie: u64) -> Option<Self> {
+        // SAFETY: the caller's promise.
+        let tcp = unsafe { tcp_sock(sk)? };
+        // There only the latter is a pointer into the kernel; it begins with `struct sock`.
         Some(Self {
-            sk,
-            tcp: tcp.cast_const().cast(),
+            sk: tcp,
+            tcp,
             cookie,
         })
     }
@@ -124,6 +135,13 @@ impl TcpSock {
         self.sock(offset(&OFFSETS.skc_flags))
     }
 
+    /// Whether a listener drops what would open another connection (`sk_acceptq_is_full`).
+    #[inline(always)]
+    pub fn is_accept_queue_full(self) -> bool {
+        self.sock::<u32>(offset(&OFFSETS.sk_ack_backlog))
+            > self.sock::<u32>(offset(&OFFSETS.sk_max_ack_backlog))
+    }
+
     /// `sk_err`, an errno.
     #[inline(always)]
     pub fn error(self) -> u32 {
@@ -158,8 +176,9 @@ impl TcpSock {
         }
     }
 
+    /// Inode number of the network namespace; 0 where it cannot be read.
     #[inline(always)]
-    fn netns(self) -> u32 {
+    pub fn netns(self) -> u32 {
         let net: *const c_void = self.sock(offset(&OFFSETS.skc_net));
         // SAFETY: a `struct net *` that lives as long as the socket; the helper does not fault.
         unsafe { bpf_probe_read_kernel(net.wrapping_byte_add(offset(&OFFSETS.net_inum)).cast()) }
@@ -182,6 +201,15 @@ impl TcpSock {
         counters.linger_zero = u32::from(linger && linger_time == 0);
         counters.valid = 1;
     }
+}
+
+/// # Safety
+/// `sk` is a socket that the verifier knows, not null.
+#[inline(always)]
+unsafe fn tcp_sock(sk: *const c_void) -> Option<*const c_void> {
+    // SAFETY: the caller's promise; the helper checks type and protocol itself.
+    let tcp = unsafe { bpf_skc_to_tcp_sock(sk.cast_mut()) };
+    (!tcp.is_null()).then_some(tcp.cast_const().cast())
 }
 
 /// Writes the current task with its flags and exit code; for `tp_btf` programs.

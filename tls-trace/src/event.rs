@@ -77,6 +77,16 @@ pub enum EventKind {
     },
     /// A TCP segment passed.
     Segment(Segment),
+    /// A listener dropped a segment that would have opened a connection, because its accept queue is
+    /// full. `connection` is the listener's.
+    ListenOverflow {
+        /// Address that the segment was for.
+        server: SocketAddr,
+        /// Address it came from.
+        client: SocketAddr,
+        /// Inode of the listener's network namespace; 0 unknown.
+        netns: u32,
+    },
     /// The connection was open before the source started.
     Existing {
         /// Addresses and process as found in /proc.
@@ -100,6 +110,7 @@ impl EventKind {
             Self::ResetReceived
             | Self::SocketError { .. }
             | Self::Retransmit { .. }
+            | Self::ListenOverflow { .. }
             | Self::Ended => None,
         }
     }

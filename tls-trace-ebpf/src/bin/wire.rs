@@ -40,10 +40,10 @@ use aya_ebpf::{
 };
 use tls_trace_common::{
     CAPTURE_BYTES, CAPTURE_SEGMENTS, DONE_ENTRIES, EGRESS, INGRESS, Kind, LAST, LISTENER, Lost,
-    SEGMENT_MAX, SegmentRecord, Task,
+    OVERFLOW, SEGMENT_MAX, SegmentRecord, Task,
 };
 use tls_trace_ebpf::{
-    kernel::mapped,
+    kernel::{TcpSock, mapped},
     output::{EVENTS, count_lost, current_ids, wakeup},
 };
 
@@ -51,7 +51,9 @@ const IPPROTO_TCP: u8 = 6;
 const TCP_LISTEN: u32 = 10;
 const SOCK_STREAM: u32 = 1;
 const FIN: u8 = 0x01;
+const SYN: u8 = 0x02;
 const RST: u8 = 0x04;
+const ACK: u8 = 0x10;
 
 /// Segments of one direction before it is asked whether user space wants more: it looks at the
 /// first of them many milliseconds later.
@@ -78,8 +80,16 @@ static DONE: LruHashMap<u64, u8> = LruHashMap::with_max_entries(DONE_ENTRIES, 0)
 #[unsafe(no_mangle)]
 static WATCH_CLOSE: u32 = 0;
 
+/// Kernels with BTF, whose listeners show their accept queues.
 #[cgroup_skb(ingress)]
 fn wire_ingress(ctx: SkBuffContext) -> i32 {
+    segment::<INGRESS, true>(&ctx);
+    1
+}
+
+/// Kernels without.
+#[cgroup_skb(ingress)]
+fn wire_ingress_plain(ctx: SkBuffContext) -> i32 {
     segment::<INGRESS, false>(&ctx);
     1
 }
@@ -125,11 +135,14 @@ impl Packet {
 #[derive(Clone, Copy)]
 struct Origin {
     cookie: u64,
+    netns: u32,
     flags: u8,
 }
 
+/// `MORE`: the kernel allows what the program would like to know besides, that is the task on
+/// egress, a listener's accept queue on ingress.
 #[inline(always)]
-fn segment<const DIRECTION: u8, const TASK: bool>(ctx: &SkBuffContext) -> Option<()> {
+fn segment<const DIRECTION: u8, const MORE: bool>(ctx: &SkBuffContext) -> Option<()> {
     // SAFETY: a context field; null for packets without a socket.
     let sk = unsafe { (*ctx.skb.skb).__bindgen_anon_2.sk };
     if sk.is_null() {
@@ -143,9 +156,10 @@ fn segment<const DIRECTION: u8, const TASK: bool>(ctx: &SkBuffContext) -> Option
             if packet.length == 0 && packet.flags() & closes::<DIRECTION>() != 0 {
                 let origin = Origin {
                     cookie: cookie(ctx),
+                    netns: 0,
                     flags: 0,
                 };
-                send::<256, DIRECTION, TASK>(ctx, packet, origin, 0);
+                send::<256, DIRECTION, MORE>(ctx, packet, origin, 0);
             }
         }
         return None;
@@ -160,13 +174,34 @@ fn segment<const DIRECTION: u8, const TASK: bool>(ctx: &SkBuffContext) -> Option
         return None;
     }
     let packet = parse(ctx)?;
+    // SAFETY: a context field of a full socket.
+    let listener = unsafe { (*sk).state } == TCP_LISTEN;
+    let opens = packet.flags() & (SYN | ACK) != 0 && packet.flags() & RST == 0;
+    if DIRECTION == INGRESS && MORE && listener && opens {
+        let cookie = cookie(ctx);
+        // SAFETY: a full socket.
+        let sock = unsafe { TcpSock::of_packet(sk.cast_const().cast(), cookie)? };
+        if sock.is_accept_queue_full() {
+            let origin = Origin {
+                cookie,
+                netns: sock.netns(),
+                flags: LISTENER | OVERFLOW,
+            };
+            // It comes again if it matters.
+            let header = Packet {
+                length: 0,
+                ..packet
+            };
+            send::<256, DIRECTION, MORE>(ctx, header, origin, 0);
+            return None;
+        }
+    }
     if packet.length == 0 && packet.flags() & closes::<DIRECTION>() == 0 {
         return None;
     }
     let cookie = cookie(ctx);
     let mut flags = 0;
-    // SAFETY: a context field of a full socket.
-    if unsafe { (*sk).state } == TCP_LISTEN {
+    if listener {
         flags |= LISTENER;
     } else if packet.length > 0 {
         let progress = progress::<DIRECTION>(sk, packet)?;
@@ -180,16 +215,20 @@ fn segment<const DIRECTION: u8, const TASK: bool>(ctx: &SkBuffContext) -> Option
             flags |= LAST;
         }
     }
-    let origin = Origin { cookie, flags };
+    let origin = Origin {
+        cookie,
+        netns: 0,
+        flags,
+    };
     if packet.length <= 256 {
-        send::<256, DIRECTION, TASK>(ctx, packet, origin, 0);
+        send::<256, DIRECTION, MORE>(ctx, packet, origin, 0);
     } else if packet.length <= 2048 {
-        send::<2048, DIRECTION, TASK>(ctx, packet, origin, 0);
+        send::<2048, DIRECTION, MORE>(ctx, packet, origin, 0);
     } else {
-        send::<SEGMENT_MAX, DIRECTION, TASK>(ctx, packet, origin, 0);
+        send::<SEGMENT_MAX, DIRECTION, MORE>(ctx, packet, origin, 0);
         // Segmentation offload makes packets of up to 64 KiB; two records reach the bound.
         if packet.length > SEGMENT_MAX as u32 {
-            send::<SEGMENT_MAX, DIRECTION, TASK>(ctx, packet, origin, SEGMENT_MAX as u32);
+            send::<SEGMENT_MAX, DIRECTION, MORE>(ctx, packet, origin, SEGMENT_MAX as u32);
         }
     }
     None
@@ -352,7 +391,7 @@ struct Class<const N: usize> {
 
 /// Sends the payload from `skip` on, up to `N` bytes of it.
 #[inline(always)]
-fn send<const N: usize, const DIRECTION: u8, const TASK: bool>(
+fn send<const N: usize, const DIRECTION: u8, const MORE: bool>(
     ctx: &SkBuffContext,
     packet: Packet,
     origin: Origin,
@@ -384,7 +423,7 @@ fn send<const N: usize, const DIRECTION: u8, const TASK: bool>(
     let ports = word(0);
     let (source, destination) = ((ports >> 16) as u16, ports as u16);
     let tuple = &mut record.tuple;
-    tuple.netns = 0;
+    tuple.netns = origin.netns;
     if DIRECTION == EGRESS {
         (tuple.local_port, tuple.remote_port) = (source, destination);
         address(ctx, &mut tuple.local, packet, 0);
@@ -394,7 +433,7 @@ fn send<const N: usize, const DIRECTION: u8, const TASK: bool>(
         address(ctx, &mut tuple.local, packet, 1);
         address(ctx, &mut tuple.remote, packet, 0);
     }
-    if TASK {
+    if DIRECTION == EGRESS && MORE {
         current_ids(&mut record.task);
     } else {
         record.task = NOBODY;

@@ -173,6 +173,7 @@ impl Tracker {
             tls_port: server.is_some_and(known),
             assigned_port: server.is_some_and(Endpoints::is_assigned),
             wire: self.wire,
+            overflow: self.overflowed(connection),
         }
     }
 

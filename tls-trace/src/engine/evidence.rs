@@ -344,6 +344,11 @@ impl Facts<'_> {
                 "the peer's socket is on this host and sent no RST".to_owned(),
             );
         }
+        if self.cause == Cause::ListenOverflow {
+            let fact = "the server's accept queue was full: its kernel dropped what would have opened \
+                        the connection";
+            self.add_at(at, Weight::Proof, fact.to_owned());
+        }
         let tls = self.connection.tls.as_deref();
         if tls.is_none_or(|tls| !tls.times.finished_at.happened()) && self.connection.tcp.open {
             let silence = self.connection.silence_ms(at);

@@ -15,12 +15,23 @@ pub(super) struct Peers {
     by_random: LruCache<([u8; 16], bool), ConnectionId>,
 }
 
+/// Of a socket, wherever it is on this host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-struct Addresses {
+pub(super) struct Addresses {
     /// Only for loopback, which every network namespace has for itself.
     netns: u32,
     local: Endpoint,
     remote: Endpoint,
+}
+
+impl Addresses {
+    pub(super) fn new(netns: u32, local: Endpoint, remote: Endpoint) -> Self {
+        Self {
+            netns: if local.ip.is_loopback() { netns } else { 0 },
+            local,
+            remote,
+        }
+    }
 }
 
 impl Peers {
@@ -41,21 +52,8 @@ impl Peers {
         if !local.is_known() || !remote.is_known() {
             return None;
         }
-        let netns = if local.ip.is_loopback() {
-            connection.netns
-        } else {
-            0
-        };
-        let own = Addresses {
-            netns,
-            local,
-            remote,
-        };
-        let mirrored = Addresses {
-            netns,
-            local: remote,
-            remote: local,
-        };
+        let own = Addresses::new(connection.netns, local, remote);
+        let mirrored = Addresses::new(connection.netns, remote, local);
         self.by_addresses.insert(own, id);
         self.by_addresses
             .peek(&mirrored)

@@ -12,7 +12,7 @@ use super::{
     history::History,
     interner::Interner,
     moment::Endpoint,
-    peers::Peers,
+    peers::{Addresses, Peers},
     table::Table,
     told,
 };
@@ -30,6 +30,8 @@ const REMEMBERED: usize = 8192;
 const HELD_PAIRS: usize = 256;
 /// Segments held for each of them.
 const HELD_SEGMENTS: usize = 4;
+/// Address pairs remembered whose listener's accept queue was full.
+const OVERFLOWS: usize = 4096;
 /// Bytes that all conversations together may hold; one that asks for more is not read any further.
 const CONVERSATION_BYTES: usize = 64 << 20;
 
@@ -52,6 +54,8 @@ pub(super) struct Tracker {
     peers: Peers,
     names: Names,
     hellos: Interner<Hello>,
+    /// Attempts to connect that listeners dropped, by addresses as the server has them.
+    overflows: LruCache<Addresses, ()>,
     /// Segments that reached a listener before the connection had its own socket.
     held: LruCache<(Endpoint, Endpoint), Vec<(Timestamp, Segment)>>,
 }
@@ -72,6 +76,7 @@ impl Tracker {
             peers: Peers::new(),
             names: Names::new(),
             hellos: Interner::new(),
+            overflows: LruCache::new(OVERFLOWS),
             held: LruCache::new(HELD_PAIRS),
         }
     }
@@ -82,6 +87,15 @@ impl Tracker {
         match &event.kind {
             EventKind::Segment(segment) if segment.listener => {
                 self.hold(event.time, segment);
+                return;
+            }
+            EventKind::ListenOverflow {
+                server,
+                client,
+                netns,
+            } => {
+                let addresses = Addresses::new(*netns, (*server).into(), (*client).into());
+                self.overflows.insert(addresses, ());
                 return;
             }
             EventKind::Segment(_) => self.wire = true,
@@ -155,6 +169,8 @@ impl Tracker {
             EventKind::Existing { socket, opened_by } => {
                 connection.existing(socket, *opened_by, names);
             }
+            // Of the listener, taken before.
+            EventKind::ListenOverflow { .. } => {}
             EventKind::Ended => connection.ending_mut().ended = true,
         }
     }
@@ -192,6 +208,13 @@ impl Tracker {
                 connection.peer.get_or_insert(other);
             }
         }
+    }
+
+    /// Whether the listener that a connection was for dropped a segment of it.
+    pub(super) fn overflowed(&self, connection: &Connection) -> bool {
+        let (client, server) = (connection.local, connection.remote);
+        let addresses = Addresses::new(connection.netns, server, client);
+        self.overflows.peek(&addresses).is_some()
     }
 
     /// Keeps a segment for the connection that its ACK is about to open.

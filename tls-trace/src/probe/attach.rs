@@ -121,7 +121,8 @@ fn load(
     btf: Option<&aya::Btf>,
 ) -> Result<AttachedObject, String> {
     let offsets: Option<KernelOffsets> = match (object, &kernel.btf) {
-        (Object::Wire, _) => None,
+        // Its plain programs do without.
+        (Object::Wire, btf) => btf.as_ref().ok().and_then(|btf| Kernel::offsets(btf).ok()),
         (_, Err(error)) => return Err(error.to_string()),
         (_, Ok(btf)) => Some(Kernel::offsets(btf).map_err(|error| error.to_string())?),
     };

@@ -179,11 +179,18 @@ pub const HOOKS: &[Hook] = &[
         object: Object::Wire,
         purpose: "first TLS bytes received by each socket",
         required: true,
-        back_ends: &[BackEnd {
-            label: "cgroup_skb",
-            program: "wire_ingress",
-            target: Target::Cgroup,
-        }],
+        back_ends: &[
+            BackEnd {
+                label: "cgroup_skb",
+                program: "wire_ingress",
+                target: Target::Cgroup,
+            },
+            BackEnd {
+                label: "cgroup_skb without accept queues",
+                program: "wire_ingress_plain",
+                target: Target::Cgroup,
+            },
+        ],
     },
     Hook {
         name: "wire_egress",

@@ -130,6 +130,8 @@ impl Kernel {
             skc_flags: common("skc_flags")?,
             net_inum: btf.member_offset("net", &["ns", "inum"])?,
             sk_err: sock("sk_err")?,
+            sk_ack_backlog: sock("sk_ack_backlog")?,
+            sk_max_ack_backlog: sock("sk_max_ack_backlog")?,
             sk_lingertime: sock("sk_lingertime")?,
             bytes_acked: tcp("bytes_acked")?,
             bytes_received: tcp("bytes_received")?,

@@ -42,6 +42,13 @@ explained_labels! {
             usual: "Another address was faster (Happy Eyeballs, RFC 8305), a connect timeout shorter than the round trip, a request that was cancelled.",
             next: "Usually nothing. If it hits one server: the connect timeout (`curl --connect-timeout`, Go `net.Dialer.Timeout`, Envoy `connect_timeout`).",
         },
+        /// The accept queue of the listening socket was full: the server's kernel dropped what would
+        /// have opened the connection.
+        ListenOverflow = "listen_overflow" {
+            proof: "A SYN, or the ACK after it, reached a listening socket on this host whose accept queue was longer than its backlog, and nothing of the server came after it. Only where both ends are on this host: at the server, a client that tries again later is not told from one that does not.",
+            usual: "The server does not call accept() fast enough, or at all: busy, stopped, out of threads or file descriptors; a backlog that is too short.",
+            next: "On the server `ss -ltn 'sport = :PORT'`: Recv-Q above Send-Q is the full queue. What the server waits for (`cat /proc/PID/task/*/wchan`, its descriptor limit); listen()'s backlog and `net.core.somaxconn`.",
+        },
         /// The listening socket was closed with this connection still in its queue.
         ListenerClosed = "listener_closed" {
             proof: "An RST from a socket that no process had accepted, without `SO_LINGER`.",

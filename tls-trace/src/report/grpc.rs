@@ -82,6 +82,7 @@ impl GrpcResult {
             Cause::ClientSilent
             | Cause::ClientHelloLost
             | Cause::ServerSilent
+            | Cause::ListenOverflow
             | Cause::HandshakeStalled
             | Cause::KeepaliveTimeout
             | Cause::RetransmitTimeout => Self::HandshakeTimeout,

@@ -62,6 +62,16 @@ impl Decoder {
                 },
             ),
             Record::Signal(record) => (&record.header, self.signal(record)?),
+            Record::Segment(record, _) if record.flags & abi::OVERFLOW != 0 => {
+                let (server, client) = addresses(&record.tuple);
+                let netns = record.tuple.netns;
+                let kind = EventKind::ListenOverflow {
+                    server,
+                    client,
+                    netns,
+                };
+                (&record.header, kind)
+            }
             Record::Segment(record, payload) => {
                 (&record.header, EventKind::Segment(segment(record, payload)))
             }

@@ -9,6 +9,7 @@ mod early_data;
 mod handshakes;
 mod late_hello;
 mod order;
+mod overflow;
 mod prefaces;
 mod resting;
 mod story;

@@ -44,6 +44,10 @@ pub(super) fn judge(case: &Case, tls: &Handshake) -> Judgement {
     if close.by.is_none() || missing(case).is_some() {
         return case.incomplete(tls.phase());
     }
+    if case.overflow && hello_unanswered(case, tls) {
+        let initiator = case.initiator(other(client), Layer::Kernel);
+        return failed(initiator, Cause::ListenOverflow, Confidence::Certain);
+    }
     let why = waited_in_vain(case, tls).unwrap_or(close.cause);
     failed(case.closer(), why, close.confidence)
 }
@@ -132,8 +136,14 @@ fn waited_in_vain(case: &Case, tls: &Handshake) -> Option<Cause> {
     }
 }
 
-/// The ClientHello was sent again and not acknowledged. Only its sender can tell.
+/// The ClientHello was sent again and not acknowledged.
 fn hello_lost(case: &Case, tls: &Handshake) -> bool {
+    let repeated = case.connection.hello_retransmits() > 0 || case.close.kind == CloseKind::Timeout;
+    repeated && hello_unanswered(case, tls)
+}
+
+/// The ClientHello was neither acknowledged nor answered. Only its sender can tell.
+fn hello_unanswered(case: &Case, tls: &Handshake) -> bool {
     let connection = case.connection;
     let Some(direction) = tls.client else {
         return false;
@@ -143,6 +153,5 @@ fn hello_lost(case: &Case, tls: &Handshake) -> bool {
     let server_spoke = connection.tcp.stream(direction.reverse()).payload;
     let sent_here = sender(direction) == End::Local || !connection.tcp.kernel;
     let acknowledged = stream.acknowledged_up_to(end).unwrap_or(false);
-    let repeated = connection.hello_retransmits() > 0 || case.close.kind == CloseKind::Timeout;
-    sent_here && repeated && !server_spoke && !acknowledged
+    sent_here && !server_spoke && !acknowledged
 }

@@ -33,6 +33,9 @@ pub(super) struct Case<'a> {
     pub(super) assigned_port: bool,
     /// Payload is being captured at all.
     pub(super) wire: bool,
+    /// The server is on this host, and its kernel dropped a segment of this end that would have opened
+    /// the connection there.
+    pub(super) overflow: bool,
 }
 
 /// A [`crate::report::Verdict`] before its evidence is written down.

@@ -21,14 +21,17 @@ pub(super) fn judge(case: &Case) -> Option<Judgement> {
         .as_ref()
         .filter(|closed| closed.from == TcpState::SYN_SENT);
     let unanswered = tcp.syn_retransmits > 0;
+    let overflow = (Initiator::ServerKernel, Cause::ListenOverflow);
     let (initiator, why) = match (code, closed) {
         _ if refused => (Initiator::ServerKernel, Cause::ConnectRefused),
+        (Some(errno::ETIMEDOUT), _) if case.overflow => overflow,
         (Some(errno::ETIMEDOUT), _) => (Initiator::ClientKernel, Cause::ConnectTimeout),
         (Some(errno::ECONNABORTED), _) => (Initiator::ClientKernel, Cause::AbortedByAdmin),
         (Some(code), _) if errno::is_unreachable(code) => (Initiator::Network, Cause::Unreachable),
         (_, Some(closed)) if closed.signal.is_some() => {
             (Initiator::ClientApp, Cause::ProcessKilled)
         }
+        (_, Some(_)) if case.overflow => overflow,
         (_, Some(_)) if unanswered => (Initiator::ClientApp, Cause::ConnectTimeout),
         (_, Some(_)) => (Initiator::ClientApp, Cause::ConnectCancelled),
         // A capture that shows SYNs and no answer.

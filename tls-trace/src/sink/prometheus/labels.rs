@@ -112,6 +112,7 @@ pub fn event(kind: &EventKind) -> &'static str {
         EventKind::ResetReceived => "reset_received",
         EventKind::SocketError { .. } => "socket_error",
         EventKind::Retransmit { .. } => "retransmit",
+        EventKind::ListenOverflow { .. } => "listen_overflow",
         EventKind::Function { .. } => "function",
         EventKind::Segment(_) => "segment",
         EventKind::Existing { .. } => "existing",
