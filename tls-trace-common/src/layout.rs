@@ -264,8 +264,8 @@ abi! {
         pub skc_rcv_saddr: u32,
         /// `sock_common::skc_dport`.
         pub skc_dport: u32,
-        /// `sock_common::skc_num`.
-        pub skc_num: u32,
+        /// `inet_sock::inet_sport`: unlike `skc_num` it stays when the port is given back.
+        pub inet_sport: u32,
         /// `sock_common::skc_family`.
         pub skc_family: u32,
         /// `sock_common::skc_state`.

@@ -22,7 +22,7 @@ pub static OFFSETS: KernelOffsets = KernelOffsets {
     skc_daddr: 0,
     skc_rcv_saddr: 0,
     skc_dport: 0,
-    skc_num: 0,
+    inet_sport: 0,
     skc_family: 0,
     skc_state: 0,
     skc_net: 0,
@@ -158,7 +158,7 @@ impl TcpSock {
             mapped(self.sock(offset(&OFFSETS.skc_rcv_saddr)), &mut tuple.local);
             mapped(self.sock(offset(&OFFSETS.skc_daddr)), &mut tuple.remote);
         }
-        tuple.local_port = self.sock(offset(&OFFSETS.skc_num));
+        tuple.local_port = u16::from_be(self.tcp(offset(&OFFSETS.inet_sport)));
         tuple.remote_port = u16::from_be(self.sock(offset(&OFFSETS.skc_dport)));
         tuple.netns = self.netns();
     }

@@ -120,7 +120,7 @@ impl Kernel {
             skc_daddr: common("skc_daddr")?,
             skc_rcv_saddr: common("skc_rcv_saddr")?,
             skc_dport: common("skc_dport")?,
-            skc_num: common("skc_num")?,
+            inet_sport: btf.member_offset("inet_sock", &["inet_sport"])?,
             skc_family: common("skc_family")?,
             skc_state: common("skc_state")?,
             skc_net: common("skc_net")?,

@@ -22,6 +22,10 @@ use crate::{
 pub(super) const SILENCE_MS: f64 = 500.0;
 
 /// What is judged.
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "independent facts, each so or not"
+)]
 pub(super) struct Case<'a> {
     pub(super) connection: &'a Connection,
     pub(super) close: Close,
