@@ -71,6 +71,33 @@ fn socket_left_by_a_killed_daemon_is_taken_over() {
     });
 }
 
+/// Before anything happens on them.
+#[test]
+fn idle_connections_that_were_open_before_are_tracked_at_once() {
+    const PAIRS: usize = 300;
+    truth(&[], |_| {
+        let listener = TcpListener::bind("127.0.0.1:0")?;
+        let address = listener.local_addr()?;
+        let pairs: Vec<_> = (0..PAIRS)
+            .map(|_| Ok((actor::connect(address)?, actor::accept(&listener)?)))
+            .collect::<io::Result<_>>()?;
+        let tracer = Tracer::start(&scratch()?.join("idle.sock"), &[])?;
+        let deadline = Instant::now() + seconds(20.0);
+        while tracked(&tracer)? < 2 * PAIRS {
+            ensure!(Instant::now() < deadline, "{} are", tracked(&tracer)?);
+        }
+        drop(pairs);
+        tracer.stop()
+    });
+}
+
+fn tracked(tracer: &Tracer) -> Result<usize> {
+    let metrics = tracer.metrics()?;
+    let mut lines = metrics.lines();
+    let value = lines.find_map(|line| line.strip_prefix("tls_trace_connections_tracked "));
+    Ok(value.unwrap_or_default().parse()?)
+}
+
 #[test]
 fn kill_leaves_no_program_attached() {
     truth(&[], |_| {

@@ -179,7 +179,12 @@ impl Tracer {
             tokio::select! {
                 scanned = &mut scan => {
                     match scanned {
-                        Ok(Ok(existing)) => self.existing = existing,
+                        Ok(Ok(mut existing)) => {
+                            let time = events.first().map_or(self.live.now(), |first| first.time);
+                            let announced = existing.announce(events, time);
+                            events.splice(0..0, announced);
+                            self.existing = existing;
+                        }
                         Ok(Err(error)) => tracing::error!(%error, "reading /proc failed"),
                         Err(_) => tracing::warn!("reading /proc takes too long"),
                     }

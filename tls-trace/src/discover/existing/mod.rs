@@ -1,6 +1,8 @@
-//! Connections that were open before the tracer started, from /proc. Their socket cookies are not
-//! in /proc; the first event of such a connection, which has both, joins the two.
+//! Connections that were open before the tracer started: from /proc, with their socket cookies from
+//! `sock_diag`. Where that cannot be asked, the first event of such a connection, which has both
+//! addresses and cookie, joins the two.
 
+mod cookies;
 #[cfg(test)]
 mod tests;
 
@@ -19,12 +21,16 @@ use procfs::{
 };
 
 use super::cgroup;
-use crate::event::{End, Event, EventKind, Socket, Task, TcpFlags, TcpState};
+use crate::event::{
+    ConnectionId, End, Event, EventKind, Socket, Task, TcpFlags, TcpState, Timestamp,
+};
 
-/// The connections, without those that have had their first event.
+/// The connections, without those that were announced.
 #[derive(Debug, Default)]
 pub struct Existing {
-    /// Sorted.
+    /// With their cookies.
+    named: Vec<(u64, Connection)>,
+    /// Those without, sorted.
     connections: Vec<Connection>,
     tasks: Vec<Task>,
     left: usize,
@@ -58,11 +64,32 @@ impl Existing {
         found.find_owners(cgroup_root);
         let existing = Self::from(found);
         tracing::debug!(
-            connections = existing.connections.len(),
+            named = existing.named.len(),
+            others = existing.connections.len(),
             took = ?started.elapsed(),
             "connections open before the start"
         );
         existing
+    }
+
+    /// Announces the connections whose cookies are known, but for those that `events`, which came in
+    /// the meantime, show to be new. To be called once.
+    pub fn announce(&mut self, events: &[Event], time: Timestamp) -> Vec<Event> {
+        let opened: HashSet<_> = events
+            .iter()
+            .filter(|event| matches!(&event.kind, EventKind::State(change) if opens(change.old)))
+            .map(|event| event.connection)
+            .collect();
+        let named = std::mem::take(&mut self.named).into_iter();
+        named
+            .map(|(cookie, connection)| (ConnectionId(cookie), connection))
+            .filter(|(id, _)| !opened.contains(id))
+            .map(|(id, connection)| Event {
+                time,
+                connection: id,
+                kind: self.existing(&connection),
+            })
+            .collect()
     }
 
     /// What the engine must know before `event`: that its connection is an old one. At most once
@@ -96,13 +123,21 @@ impl Existing {
         if new {
             return None;
         }
+        Some(Event {
+            time: event.time,
+            connection: event.connection,
+            kind: self.existing(&connection),
+        })
+    }
+
+    fn existing(&self, connection: &Connection) -> EventKind {
         let task = connection
             .task
             .and_then(|task| self.tasks.get(task as usize))
             .cloned();
         let socket = Socket {
-            local: *local,
-            remote: *remote,
+            local: connection.local.into(),
+            remote: connection.remote.into(),
             netns: connection.netns,
             task: task.unwrap_or_default(),
             counters: None,
@@ -110,11 +145,7 @@ impl Existing {
         let opened_by = connection
             .opened_by
             .map(|here| if here { End::Local } else { End::Remote });
-        Some(Event {
-            time: event.time,
-            connection: event.connection,
-            kind: EventKind::Existing { socket, opened_by },
-        })
+        EventKind::Existing { socket, opened_by }
     }
 
     fn take(&mut self, local: Address, remote: Address, netns: u32) -> Option<Connection> {
@@ -159,6 +190,12 @@ impl From<&SocketAddr> for Address {
     }
 }
 
+impl From<Address> for SocketAddr {
+    fn from(Address(ip, port): Address) -> Self {
+        Self::new(IpAddr::V6(ip.into()).to_canonical(), port)
+    }
+}
+
 /// Each network namespace some process lives in, with one such process.
 fn namespaces() -> HashMap<u32, u32> {
     let mut namespaces = HashMap::new();
@@ -182,6 +219,8 @@ fn pids() -> impl Iterator<Item = u32> {
 #[derive(Debug, Default)]
 struct Found {
     connections: Vec<Connection>,
+    /// Cookies by network namespace and addresses.
+    cookies: HashMap<(u32, Address, Address), u64>,
     /// Socket inode to index into `connections`.
     sockets: HashMap<u64, usize>,
     tasks: Vec<Task>,
@@ -215,6 +254,14 @@ impl Found {
                     .iter()
                     .any(|any| listening.contains(&Address(any.octets(), port)))
         };
+        match cookies::of_namespace(pid) {
+            Ok(named) => {
+                let named = named.into_iter();
+                let named = named.map(|((local, remote), cookie)| ((netns, local, remote), cookie));
+                self.cookies.extend(named);
+            }
+            Err(error) => tracing::debug!(netns, %error, "no cookies of open connections"),
+        }
         for entry in entries.iter().filter(|entry| is_open(entry)) {
             let local = &entry.local_address;
             let opened_by = if accepted(local) {
@@ -266,13 +313,29 @@ impl Found {
 impl From<Found> for Existing {
     fn from(found: Found) -> Self {
         let Found {
-            mut connections,
+            connections: found,
+            cookies,
             tasks,
             sockets: _,
         } = found;
+        let mut named = Vec::new();
+        let mut connections = Vec::new();
+        for connection in found {
+            let Connection {
+                netns,
+                local,
+                remote,
+                ..
+            } = connection;
+            match cookies.get(&(netns, local, remote)) {
+                Some(cookie) => named.push((*cookie, connection)),
+                None => connections.push(connection),
+            }
+        }
         connections.sort_unstable();
         connections.shrink_to_fit();
         Self {
+            named,
             left: connections.len(),
             connections,
             tasks,

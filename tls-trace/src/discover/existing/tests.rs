@@ -6,17 +6,22 @@ use crate::event::{ConnectionId, Segment, StateChange, Timestamp};
 const HERE: &str = "10.0.0.1:443";
 const THERE: &str = "10.0.0.2:50000";
 
-fn table(netns: &[u32]) -> Existing {
-    let connections = netns.iter().map(|netns| Connection {
+fn connection(netns: u32) -> Connection {
+    Connection {
         local: (&socket(HERE, 0).local).into(),
         remote: (&socket(HERE, 0).remote).into(),
-        netns: *netns,
+        netns,
         opened_by: Some(false),
         task: Some(0),
         taken: false,
-    });
+    }
+}
+
+fn table(netns: &[u32]) -> Existing {
+    let connections = netns.iter().map(|netns| connection(*netns));
     let found = Found {
         connections: connections.collect(),
+        cookies: HashMap::new(),
         sockets: HashMap::new(),
         tasks: vec![Task {
             pid: 7,
@@ -126,18 +131,49 @@ fn the_same_addresses_in_two_namespaces_are_told_apart_or_not_at_all() {
 }
 
 #[test]
+fn a_connection_with_a_cookie_is_announced_without_an_event() {
+    let mut with_cookie = table(&[]);
+    with_cookie.named = [9, 10].map(|cookie| (cookie, connection(5))).to_vec();
+    let opened = state(TcpState::SYN_RECV, 5);
+    let announced = with_cookie.announce(&[opened], Timestamp(3));
+    let [only] = announced.as_slice() else {
+        panic!("{announced:?}");
+    };
+    // The other one, 9, opened in the meantime.
+    assert_eq!(
+        (only.connection, only.time),
+        (ConnectionId(10), Timestamp(3))
+    );
+    let EventKind::Existing { socket, .. } = &only.kind else {
+        panic!("{only:?}");
+    };
+    assert_eq!(socket.local, HERE.parse().unwrap());
+    assert_eq!(with_cookie.announce(&[], Timestamp(3)), []);
+}
+
+#[test]
 fn open_connections_of_this_process_are_found() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
     let (server, _) = listener.accept().unwrap();
     let mut existing = Existing::scan(None);
+    // Without CAP_SYS_ADMIN there are no cookies.
+    let mut announced = existing.announce(&[], Timestamp(1));
     for (end, opened_by) in [(&client, End::Local), (&server, End::Remote)] {
         let mut socket = socket(HERE, 0);
         socket.local = end.local_addr().unwrap();
         socket.remote = end.peer_addr().unwrap();
-        let announced = existing
-            .before(&event(EventKind::Destroyed(socket)))
-            .unwrap();
+        let ends = (socket.local, socket.remote);
+        let is_it = |event: &Event| match &event.kind {
+            EventKind::Existing { socket, .. } => (socket.local, socket.remote) == ends,
+            _ => false,
+        };
+        let announced = match announced.iter().position(is_it) {
+            Some(index) => announced.swap_remove(index),
+            None => existing
+                .before(&event(EventKind::Destroyed(socket)))
+                .unwrap(),
+        };
         let EventKind::Existing {
             socket,
             opened_by: found,
