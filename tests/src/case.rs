@@ -23,6 +23,15 @@ use crate::{
     tracer::{Mark, Tracer},
 };
 
+/// As [`truth`], but the tracer hooks no TLS library. For all cases of a test binary, or for none.
+///
+/// # Panics
+/// The case failed.
+pub fn truth_on_wire(programs: &[&str], body: impl FnOnce(&Case) -> Result<()>) {
+    Tracer::without_libraries();
+    truth(programs, body);
+}
+
 /// Runs a case, unless root or a program is missing: then says so.
 ///
 /// # Panics

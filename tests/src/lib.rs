@@ -33,7 +33,7 @@ mod environment;
 mod expect;
 mod tracer;
 
-pub use case::{Case, truth};
+pub use case::{Case, truth, truth_on_wire};
 pub use environment::{is_slow, scratch, seconds, skip_without_root};
 pub use expect::{Expected, both, client, describe, server};
 pub use tracer::{Tracer, binary, scrape};

@@ -7,7 +7,10 @@ use std::{
     os::unix::process::CommandExt,
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
-    sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError},
+    sync::{
+        Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     thread,
     time::{Duration, Instant},
 };
@@ -34,6 +37,8 @@ pub struct Tracer {
     seen: Arc<Seen>,
 }
 
+static WITHOUT_LIBRARIES: AtomicBool = AtomicBool::new(false);
+
 #[derive(Debug, Default)]
 struct Seen {
     state: Mutex<State>,
@@ -52,6 +57,11 @@ struct State {
 }
 
 impl Tracer {
+    /// Lets [`Self::shared`] hook no TLS library; before its first use.
+    pub(crate) fn without_libraries() {
+        WITHOUT_LIBRARIES.store(true, Ordering::Relaxed);
+    }
+
     /// The tracer of this process, started at first use.
     ///
     /// # Errors
@@ -61,7 +71,12 @@ impl Tracer {
         SHARED
             .get_or_init(|| {
                 let socket = scratch().map_err(|error| format!("{error:#}"))?;
-                Self::start(&socket.join("tls-trace.sock"), &[])
+                let arguments: &[&str] = if WITHOUT_LIBRARIES.load(Ordering::Relaxed) {
+                    &["--no-library-probes"]
+                } else {
+                    &[]
+                };
+                Self::start(&socket.join("tls-trace.sock"), arguments)
                     .map_err(|error| format!("{error:#}"))
             })
             .as_ref()

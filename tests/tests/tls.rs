@@ -55,33 +55,6 @@ fn no_common_version_for_an_old_server() {
 }
 
 #[test]
-fn no_shared_cipher_in_tls_1_2() {
-    refused_by_openssl(
-        "-tls1_2 -cipher ECDHE-ECDSA-AES128-GCM-SHA256",
-        "-tls1_2 -cipher ECDHE-ECDSA-AES256-GCM-SHA384",
-        Cause::HandshakeFailure,
-    );
-}
-
-#[test]
-fn no_shared_cipher_in_tls_1_3() {
-    refused_by_openssl(
-        "-tls1_3 -ciphersuites TLS_AES_128_GCM_SHA256",
-        "-tls1_3 -ciphersuites TLS_AES_256_GCM_SHA384",
-        Cause::HandshakeFailure,
-    );
-}
-
-#[test]
-fn no_shared_group() {
-    refused_by_openssl(
-        "-tls1_3 -groups P-521",
-        "-tls1_3 -groups X25519",
-        Cause::HandshakeFailure,
-    );
-}
-
-#[test]
 fn no_shared_application_protocol() {
     refused_by_openssl("-alpn h2", "-alpn http/1.1", Cause::NoApplicationProtocol);
 }
@@ -137,13 +110,6 @@ fn certificate_expired() {
     rejected_by_client("-tls1_3", Certificates::expired, Cause::CertificateExpired);
 }
 
-/// OpenSSL says `bad_certificate`; that it is the name only the library knows.
-#[test]
-fn certificate_for_another_name() {
-    rejected_by_client("-tls1_2", Certificates::wrong_name, Cause::CertificateBad);
-    rejected_by_client("-tls1_3", Certificates::wrong_name, Cause::CertificateBad);
-}
-
 /// OpenSSL's clients object in the clear even in TLS 1.3: they have no write key yet.
 fn rejected_by_client(version: &str, certificate: impl Fn(&Certificates) -> String, cause: Cause) {
     truth(&["openssl"], |case| {
@@ -164,50 +130,6 @@ fn rejected_by_client(version: &str, certificate: impl Fn(&Certificates) -> Stri
         };
         case.expect(both(|end| end.failed(phase, Initiator::ClientApp, cause)))
     });
-}
-
-/// TLS 1.2: CertificateRequest, an empty Certificate and the alert are all in the clear.
-#[test]
-fn client_certificate_missing_in_tls_1_2() {
-    truth(&["python3"], |case| {
-        let finished = without_client_certificate(case, "1.2")?;
-        finished.said("error")?;
-        case.expect(both(|end| {
-            end.failed(
-                Phase::EncryptedHandshake,
-                Initiator::ServerApp,
-                Cause::CertificateRequired,
-            )
-            .likely()
-        }))
-    });
-}
-
-/// TLS 1.3: the client believes it is through; the server's alert is encrypted, and so is the
-/// Certificate, but it has the size of an empty one.
-#[test]
-fn client_certificate_missing_in_tls_1_3() {
-    truth(&["python3"], |case| {
-        let finished = without_client_certificate(case, "1.3")?;
-        finished.said("error")?;
-        case.expect(both(|end| {
-            end.failed(
-                Phase::Finished,
-                Initiator::ServerApp,
-                Cause::CertificateRequired,
-            )
-            .likely()
-        }))
-    });
-}
-
-fn without_client_certificate(case: &Case, version: &str) -> Result<Finished> {
-    let certificates = Certificates::shared()?;
-    let options = format!("ca={}", certificates.ca());
-    let _server = servers::python(case.port(), &certificates.good(), &options)
-        .start()?
-        .listening(case.port())?;
-    clients::python(case.address(), &format!("{options} max={version}")).run()
 }
 
 #[test]
@@ -237,15 +159,6 @@ fn alpn_silently_not_negotiated_in_tls_1_2() {
                     report.alpn.offered.as_deref() == Some(&["http/1.1".to_owned()])
                 })
         }))
-    });
-}
-
-/// In TLS 1.3 the selection is encrypted: nothing may be claimed.
-#[test]
-fn alpn_silently_not_negotiated_in_tls_1_3() {
-    truth(&["python3"], |case| {
-        silent_alpn(case, "1.3")?.said("ok TLSv1.3 None")?;
-        case.expect(both(|end| end))
     });
 }
 

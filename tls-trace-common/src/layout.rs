@@ -48,6 +48,8 @@ impl Kind {
     pub const FUNCTION: Self = Self(7);
     /// [`SegmentRecord`], followed by [`SegmentRecord::captured`] bytes of TCP payload.
     pub const SEGMENT: Self = Self(8);
+    /// [`LibraryRecord`]: a TLS library was seen at a decisive moment; detail is a [`LibraryMoment`].
+    pub const LIBRARY: Self = Self(9);
 }
 
 /// The `detail` of a record whose hook could not tell.
@@ -249,8 +251,10 @@ impl Lost {
     pub const SEGMENT: Self = Self(2);
     /// Socket storage could not be allocated.
     pub const STORAGE: Self = Self(3);
+    /// A [`LibraryRecord`].
+    pub const LIBRARY: Self = Self(4);
     /// Number of slots.
-    pub const SLOTS: u32 = 4;
+    pub const SLOTS: u32 = 5;
 }
 
 abi! {
@@ -312,5 +316,132 @@ abi! {
         pub skb_cb: u32,
         /// Bit number of `SOCK_LINGER` in `sk_flags` (`enum sock_flags`).
         pub sock_linger_bit: u32,
+    }
+}
+
+/// When a TLS library was looked at, the detail of [`Kind::LIBRARY`].
+#[repr(transparent)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LibraryMoment(pub u32);
+
+impl LibraryMoment {
+    /// `SSL_do_handshake` returned 1.
+    pub const HANDSHAKE_RETURNED: Self = Self(1);
+    /// The library put an error of its own into its error queue.
+    pub const ERROR: Self = Self(2);
+    /// The session object is being freed.
+    pub const FREED: Self = Self(3);
+}
+
+abi! {
+    /// A TLS library's own view of a session.
+    pub struct LibraryRecord, size 288 {
+        /// Start. There is no cookie: the library does not know its socket.
+        pub header: Header,
+        /// Current task, the one that called the library.
+        pub task: Task,
+        /// Address of the session object in the process.
+        pub session: u64,
+        /// ClientHello.random; zero until a ClientHello was written or read.
+        pub random: [u8; 32],
+        /// Application protocol selected, as much as fits.
+        pub alpn: [u8; 64],
+        /// Application protocol of the session that is resumed, as much as fits.
+        pub session_alpn: [u8; 64],
+        /// Fields below that were read, see [`FIELD_VERSION`] and following.
+        pub fields: u32,
+        /// [`LibraryMoment::ERROR`]: the reason code, else 0.
+        pub reason: u32,
+        /// `SSL_version`: 0x0304 is TLS 1.3.
+        pub version: u32,
+        /// `SSL_get_state`: 1 is `TLS_ST_OK`.
+        pub state: u32,
+        /// `SSL_is_server`.
+        pub server: u32,
+        /// `SSL_get_early_data_status`: 0 not sent, 1 rejected or pending, 2 accepted.
+        pub early_data: u32,
+        /// `SSL_session_reused`.
+        pub resumed: u32,
+        /// `SSL_get_verify_result`, an `X509_V_` code.
+        pub verify_result: u32,
+        /// Length of the application protocol selected, 0: none.
+        pub alpn_length: u32,
+        /// Length of the resumed session's application protocol, 0: none.
+        pub session_alpn_length: u32,
+        /// `ext.early_data_ok`: nothing in the hello contradicts the session that is resumed.
+        pub early_data_ok: u32,
+        /// Attach cookie: index of the file in the loader's table.
+        pub file: u32,
+        /// [`LOOSE`].
+        pub flags: u32,
+        /// Zero.
+        pub reserved: u32,
+    }
+}
+
+/// [`LibraryRecord::flags`]: attributed to this session only because the thread used it last.
+pub const LOOSE: u32 = 1;
+
+/// [`LibraryRecord::fields`]: `version` was read.
+pub const FIELD_VERSION: u32 = 1;
+/// [`LibraryRecord::fields`]: `state` was read.
+pub const FIELD_STATE: u32 = 1 << 1;
+/// [`LibraryRecord::fields`]: `server` was read.
+pub const FIELD_SERVER: u32 = 1 << 2;
+/// [`LibraryRecord::fields`]: `early_data` was read.
+pub const FIELD_EARLY_DATA: u32 = 1 << 3;
+/// [`LibraryRecord::fields`]: `resumed` was read.
+pub const FIELD_RESUMED: u32 = 1 << 4;
+/// [`LibraryRecord::fields`]: `verify_result` was read.
+pub const FIELD_VERIFY_RESULT: u32 = 1 << 5;
+/// [`LibraryRecord::fields`]: `alpn_length` was read, and `alpn` where it is not 0.
+pub const FIELD_ALPN: u32 = 1 << 6;
+
+/// [`LibraryRecord::fields`]: `early_data_ok` was read.
+pub const FIELD_EARLY_DATA_OK: u32 = 1 << 7;
+/// [`LibraryRecord::fields`]: `session_alpn_length` was read, and `session_alpn` where it is not 0.
+pub const FIELD_SESSION_ALPN: u32 = 1 << 8;
+
+/// Files with a TLS library that can be hooked at the same time; the size of the map `FILES`.
+pub const LIBRARY_FILES: u32 = 1024;
+
+/// An offset that is not known: the field is not read.
+pub const UNAVAILABLE: u32 = u32::MAX;
+
+abi! {
+    /// Where fields are in one build of OpenSSL, in bytes from the `SSL` object; [`UNAVAILABLE`] for
+    /// those that are not known. One entry of the map `FILES` for each hooked file.
+    pub struct OpensslOffsets, size 60 {
+        /// `SSL::type`, which is 0 for TLS over TCP; OpenSSL 3.2 and later.
+        pub kind: u32,
+        /// Pointer to `SSL3_STATE`, in OpenSSL 1.1.1, where `client_random` and `alpn` are inside it;
+        /// [`UNAVAILABLE`] where they are inside `SSL` itself.
+        pub s3: u32,
+        /// `s3.client_random`, 32 bytes.
+        pub client_random: u32,
+        /// `s3.alpn_selected`, a pointer.
+        pub alpn: u32,
+        /// `s3.alpn_selected_len`.
+        pub alpn_length: u32,
+        /// `version`.
+        pub version: u32,
+        /// `statem.hand_state`.
+        pub state: u32,
+        /// `server`.
+        pub server: u32,
+        /// `ext.early_data`.
+        pub early_data: u32,
+        /// `hit`.
+        pub resumed: u32,
+        /// `verify_result`.
+        pub verify_result: u32,
+        /// `ext.early_data_ok`.
+        pub early_data_ok: u32,
+        /// `session`, a pointer.
+        pub session: u32,
+        /// `SSL_SESSION::ext.alpn_selected`, a pointer in it.
+        pub session_alpn: u32,
+        /// `SSL_SESSION::ext.alpn_selected_len` in it.
+        pub session_alpn_length: u32,
     }
 }

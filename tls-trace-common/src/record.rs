@@ -2,7 +2,7 @@
 
 use zerocopy::FromBytes;
 
-use crate::{Header, Kind, SegmentRecord, SignalRecord, SocketRecord};
+use crate::{Header, Kind, LibraryRecord, SegmentRecord, SignalRecord, SocketRecord};
 
 /// A decoded record.
 #[derive(Clone, Copy, Debug)]
@@ -13,6 +13,8 @@ pub enum Record<'a> {
     Signal(&'a SignalRecord),
     /// [`Kind::SEGMENT`] and its payload.
     Segment(&'a SegmentRecord, &'a [u8]),
+    /// [`Kind::LIBRARY`].
+    Library(&'a LibraryRecord),
 }
 
 /// Why bytes are not a record.
@@ -66,6 +68,9 @@ impl<'a> Record<'a> {
                 let payload = rest.get(..usize::from(record.captured)).ok_or(truncated)?;
                 Ok(Self::Segment(record, payload))
             }
+            Kind::LIBRARY => LibraryRecord::ref_from_prefix(bytes)
+                .map(|(record, _)| Self::Library(record))
+                .map_err(|_| truncated),
             Kind(unknown) => Err(ParseRecordError::UnknownKind(unknown)),
         }
     }

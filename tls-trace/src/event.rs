@@ -96,6 +96,77 @@ pub enum EventKind {
     },
     /// The source has no more events of this connection (end of a capture).
     Ended,
+    /// A TLS library was seen at a decisive moment. It does not know its socket: the event's
+    /// `connection` is 0, and the session is found by its random.
+    Library(LibraryEvent),
+}
+
+/// What a TLS library knew of a session at a decisive moment. Fields are absent where they cannot be
+/// read in this build of the library.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LibraryEvent {
+    /// Which library.
+    pub library: LibraryName,
+    /// Which moment.
+    pub moment: LibraryMoment,
+    /// Task that called the library.
+    pub task: Task,
+    /// ClientHello.random, not zero.
+    pub random: [u8; 32],
+    /// The session is the server's.
+    pub server: Option<bool>,
+    /// Its state machine is at the end of the handshake.
+    pub done: Option<bool>,
+    /// Version number, 0x0304 for TLS 1.3.
+    pub version: Option<u16>,
+    /// Early data was accepted. Before the end of the handshake `false` means nothing. Absent where
+    /// none was sent, too.
+    pub early_data_accepted: Option<bool>,
+    /// Nothing in the hellos contradicts the session that the client wants to resume.
+    pub early_data_consistent: Option<bool>,
+    /// Application protocol of that session; empty: none.
+    pub session_alpn: Option<String>,
+    /// The handshake resumed a session.
+    pub resumed: Option<bool>,
+    /// Result of certificate verification, `X509_V_` of OpenSSL.
+    pub verify_result: Option<u32>,
+    /// Application protocol selected; empty: none.
+    pub alpn: Option<String>,
+    /// Attributed to this session only because the thread used it last.
+    pub loose: bool,
+}
+
+/// A moment at which a library is looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LibraryMoment {
+    /// The function that shakes hands returned success.
+    HandshakeReturned,
+    /// The library recorded an error.
+    Failed {
+        /// Its number for it.
+        reason: u32,
+    },
+    /// The session is being freed.
+    Freed,
+}
+
+/// A TLS library whose functions are hooked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LibraryName {
+    /// OpenSSL.
+    Openssl,
+}
+
+impl LibraryName {
+    /// Stable label.
+    #[must_use]
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Openssl => "openssl",
+        }
+    }
 }
 
 impl EventKind {
@@ -107,6 +178,7 @@ impl EventKind {
             | Self::Existing { socket, .. } => Some(&mut socket.task),
             Self::ResetSent { task, .. } | Self::Function { task, .. } => Some(task),
             Self::Segment(segment) => Some(&mut segment.task),
+            Self::Library(said) => Some(&mut said.task),
             Self::ResetReceived
             | Self::SocketError { .. }
             | Self::Retransmit { .. }

@@ -47,6 +47,10 @@ pub struct Source {
     /// Size of the largest ring buffer, for machines that lose events
     #[arg(long, value_name = "MIB", value_parser = clap::value_parser!(u32).range(1..=1024))]
     ring_buffer: Option<u32>,
+
+    /// Hook no TLS library: only the kernel and the wire are asked
+    #[arg(long)]
+    no_library_probes: bool,
 }
 
 impl From<Source> for live::Options {
@@ -55,6 +59,7 @@ impl From<Source> for live::Options {
             cgroup: source.cgroup,
             bpf_log: source.bpf_log,
             ring_buffer: source.ring_buffer.map(|mebibytes| mebibytes << 20),
+            no_libraries: source.no_library_probes,
         }
     }
 }

@@ -54,7 +54,7 @@ pub(super) fn report(
             .filter(|tls| tls.group != 0)
             .map(|tls| names::group(tls.group).into_owned()),
         alpn: tls.map(alpn).unwrap_or_default(),
-        resumed: tls.and_then(|tls| tls.resumed),
+        resumed: tls.and_then(resumed),
         verdict: Verdict {
             outcome: judgement.outcome,
             phase: judgement.phase,
@@ -74,6 +74,7 @@ pub(super) fn report(
             .as_ref()
             .map(|history| history.passed(connection.first))
             .unwrap_or_default(),
+        library: tls.and_then(|tls| Some(tls.library.as_ref()?.report())),
     }
 }
 
@@ -107,6 +108,7 @@ pub(super) fn handshake_result(
             .filter(|_| !completed)
             .map_or(Initiator::Unknown, |judgement| judgement.initiator),
         version: version(tls),
+        library: tls.and_then(|tls| Some(tls.library.as_ref()?.name())),
         alpn_offered: tls
             .and_then(|tls| tls.hello.as_ref())
             .map(|hello| hello.alpn.clone())
@@ -136,10 +138,19 @@ fn version(tls: Option<&Handshake>) -> Option<String> {
 }
 
 fn alpn(tls: &Handshake) -> Alpn {
+    let said = tls.library.as_ref().and_then(|said| said.alpn());
+    let selected = tls.alpn_selected.as_deref().or(said);
     Alpn {
         offered: tls.hello.as_ref().map(|hello| hello.alpn.clone()),
-        selected: tls.alpn_selected.as_deref().map(str::to_owned),
+        selected: selected
+            .filter(|protocol| !protocol.is_empty())
+            .map(str::to_owned),
     }
+}
+
+fn resumed(tls: &Handshake) -> Option<bool> {
+    let said = tls.library.as_ref().and_then(|said| said.resumed());
+    tls.resumed.or(said)
 }
 
 fn alerts(tls: &Handshake) -> Vec<Alert> {

@@ -92,6 +92,8 @@ pub(super) enum ProcessSource {
     Accepted,
     Sent,
     Connected,
+    /// It shakes hands.
+    Library,
 }
 
 impl Connection {

@@ -42,6 +42,7 @@ pub(super) fn collect(case: &Case, judgement: Judgement) -> Vec<Evidence> {
     if let Some(tls) = case.connection.tls.as_deref() {
         facts.handshake(tls);
         facts.ends_of_handshake(tls);
+        facts.library(tls);
         if outcome == Outcome::Incomplete
             && let Some(reason) = verdict::missing(case)
         {
@@ -265,6 +266,19 @@ impl Facts<'_> {
             "both Finished seen"
         };
         self.add(tls.times.established_at, Weight::Progress, proof);
+    }
+
+    fn library(&mut self, tls: &Handshake) {
+        let Some(said) = tls.library.as_deref() else {
+            return;
+        };
+        if let Some((at, fact)) = said.failure_fact() {
+            let weight = match said.explanation() {
+                Some(_) => Weight::Proof,
+                None => Weight::Ending,
+            };
+            self.add(at, weight, fact);
+        }
     }
 
     fn ending(&mut self, ending: &Ending) {

@@ -13,6 +13,7 @@ mod handshake;
 mod history;
 mod interner;
 mod kernel_events;
+mod library;
 mod moment;
 mod notices;
 mod pace;
@@ -32,10 +33,11 @@ use std::{net::SocketAddr, time::Duration};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    event::{ConnectionId, Event, Timestamp},
+    event::{ConnectionId, Event, LibraryName, Timestamp},
     report::{Cause, Initiator, Outcome, Phase, Report, Role},
 };
 
+pub use self::library::Joins;
 use tracker::Tracker;
 
 /// Settings of an [`Engine`].
@@ -104,6 +106,8 @@ pub struct Handshake {
     pub initiator: Initiator,
     /// Negotiated version as in [`Report::version`].
     pub version: Option<String>,
+    /// This end's TLS library, where it spoke of this handshake.
+    pub library: Option<LibraryName>,
     /// ALPN protocols offered.
     pub alpn_offered: Vec<String>,
     /// Phase durations.
@@ -123,6 +127,8 @@ pub struct Stats {
     pub events: u64,
     /// Connections that ended without any TLS and without a failure; they get no report.
     pub not_tls: u64,
+    /// What became of the words of TLS libraries.
+    pub joins: Joins,
 }
 
 /// The engine.

@@ -36,6 +36,10 @@ pub(super) fn collect(case: &Case, judgement: Judgement, slow: Duration) -> Vec<
         Notice::EarlyDataRejected => tls
             .early_data()
             .is_some_and(|data| data.outcome == EarlyDataOutcome::Rejected),
+        Notice::Contradiction => tls
+            .library
+            .as_ref()
+            .is_some_and(|said| said.contradicts(tls)),
     };
     Notice::ALL
         .iter()

@@ -51,8 +51,8 @@ pub(super) struct Tracker {
     /// An accept was seen: its hook works.
     accepts_visible: bool,
     observations: Vec<Observation>,
-    peers: Peers,
-    names: Names,
+    pub(super) peers: Peers,
+    pub(super) names: Names,
     hellos: Interner<Hello>,
     /// Attempts to connect that listeners dropped, by addresses as the server has them.
     overflows: LruCache<Addresses, ()>,
@@ -99,6 +99,12 @@ impl Tracker {
                 return;
             }
             EventKind::Segment(_) => self.wire = true,
+            EventKind::Library(said) => {
+                if let Some(id) = self.library(said, event.time) {
+                    self.settle(id, event.time, outputs);
+                }
+                return;
+            }
             EventKind::Function { function, .. } if *function == Function::Accept => {
                 self.accepts_visible = true;
             }
@@ -172,6 +178,8 @@ impl Tracker {
             // Of the listener, taken before.
             EventKind::ListenOverflow { .. } => {}
             EventKind::Ended => connection.ending_mut().ended = true,
+            // Not of a connection, until it is found which.
+            EventKind::Library(_) => {}
         }
     }
 
@@ -270,12 +278,14 @@ impl Tracker {
                 let hello = Hello::of(message);
                 tls.hello = Some(self.hellos.share(&hello, || Arc::new(hello.clone())));
             }
-            let client = observation.direction == Direction::Egress;
-            if let Some(peer) = connection.peer.filter(|_| client) {
+            let sent = observation.direction == Direction::Egress;
+            if let Some(peer) = connection.peer.filter(|_| sent) {
                 self.reconsider(peer, observation.time, true);
             }
+            self.peers.remember(id, &message.random, sent);
             if !paired {
-                if let Some(peer) = self.peers.by_random(id, &message.random, client) {
+                let others = self.peers.by_random(&message.random, !sent);
+                for peer in others.filter(|peer| *peer != id).collect::<Vec<_>>() {
                     self.pair(id, peer);
                 }
             }

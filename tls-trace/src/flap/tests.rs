@@ -56,6 +56,7 @@ impl Story {
             cause: Cause::None,
             initiator: Initiator::Unknown,
             version: None,
+            library: None,
             alpn_offered: Vec::new(),
             phases: PhasesMs::default(),
             duration_ms: None,

@@ -121,6 +121,9 @@ pub enum Reason {
     UnknownLibrary,
     /// A known library, but not all that is needed of it can be found.
     Incomplete,
+    /// A known library that is not hooked: nothing hooks its family, it was switched off, or the kernel
+    /// refused.
+    NotHooked,
     /// The file could not be read, or not to the end.
     Unreadable,
 }
@@ -140,6 +143,7 @@ impl Reason {
             Self::S2n => "s2n",
             Self::UnknownLibrary => "unknown_library",
             Self::Incomplete => "incomplete",
+            Self::NotHooked => "not_hooked",
             Self::Unreadable => "unreadable",
         }
     }

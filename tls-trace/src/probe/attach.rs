@@ -13,8 +13,9 @@ use zerocopy::IntoBytes as _;
 
 use crate::probe::{
     STUB,
-    hook::{BackEnd, HOOKS, Hook, HookReport, HookState, Object, Target},
+    hook::{BackEnd, HOOKS, Hook, HookReport, HookState, Object, Target, UprobeKind},
     kernel::{Availability, Kernel},
+    uprobe::{Multi, UprobeError},
 };
 
 /// Settings of [`Attached::attach`].
@@ -24,6 +25,8 @@ pub struct AttachOptions {
     pub bpf_log: bool,
     /// Size of the ring buffer of the `wire` object in bytes, a power of two; `tcp` gets half of it.
     pub ring_buffer: u32,
+    /// Load the programs for TLS libraries.
+    pub libraries: bool,
 }
 
 /// Everything that is attached; dropping it detaches.
@@ -43,6 +46,8 @@ pub struct AttachedObject {
     pub ebpf: Ebpf,
     /// Log records of its programs.
     pub logger: Option<EbpfLogger<&'static dyn log::Log>>,
+    /// Its programs for `uprobe_multi` links.
+    pub(super) multi: Option<Multi>,
 }
 
 impl std::fmt::Debug for AttachedObject {
@@ -62,6 +67,8 @@ enum AttachError {
     Program(#[from] ProgramError),
     #[error("cannot open {path}: {error}")]
     Cgroup { path: PathBuf, error: io::Error },
+    #[error(transparent)]
+    Uprobe(#[from] UprobeError),
 }
 
 impl Attached {
@@ -74,11 +81,11 @@ impl Attached {
         let watch_close = kernel.btf.is_err();
         for object in Object::ALL {
             let hooks = HOOKS.iter().filter(|hook| hook.object == object);
-            let mut loaded = wanted(kernel, object)
+            let mut loaded = wanted(kernel, object, options)
                 .and_then(|()| load(kernel, object, options, watch_close, btf.as_ref()));
             for hook in hooks {
                 let state = match &mut loaded {
-                    Ok(loaded) => attach_hook(kernel, &mut loaded.ebpf, btf.as_ref(), hook),
+                    Ok(loaded) => attach_hook(kernel, loaded, btf.as_ref(), hook),
                     Err(reason) => HookState::Skipped {
                         reason: reason.clone(),
                     },
@@ -95,10 +102,25 @@ impl Attached {
         }
         attached
     }
+
+    /// Takes the objects whose programs are to be attached to TLS libraries, and can be.
+    pub fn take_library_objects(&mut self) -> Vec<AttachedObject> {
+        let hooks = &self.hooks;
+        let usable = |object| {
+            let mut own = hooks.iter().filter(|hook| hook.object == object);
+            own.any(|hook| !matches!(hook.state, HookState::Skipped { .. }))
+        };
+        let library =
+            |loaded: &mut AttachedObject| loaded.object.is_library() && usable(loaded.object);
+        self.objects.extract_if(.., library).collect()
+    }
 }
 
 /// Whether any hook of the object can work at all; else the reason of its first one.
-fn wanted(kernel: &Kernel, object: Object) -> Result<(), String> {
+fn wanted(kernel: &Kernel, object: Object, options: AttachOptions) -> Result<(), String> {
+    if object.is_library() && !options.libraries {
+        return Err("switched off by --no-library-probes".to_owned());
+    }
     let mut first = None;
     for hook in HOOKS.iter().filter(|hook| hook.object == object) {
         for back_end in hook.back_ends {
@@ -123,6 +145,7 @@ fn load(
     let offsets: Option<KernelOffsets> = match (object, &kernel.btf) {
         // Its plain programs do without.
         (Object::Wire, btf) => btf.as_ref().ok().and_then(|btf| Kernel::offsets(btf).ok()),
+        (object, _) if object.is_library() => None,
         (_, Err(error)) => return Err(error.to_string()),
         (_, Ok(btf)) => Some(Kernel::offsets(btf).map_err(|error| error.to_string())?),
     };
@@ -131,7 +154,7 @@ fn load(
     let ring_buffer = match object {
         Object::Wire => options.ring_buffer,
         Object::Tcp => options.ring_buffer / 2,
-        Object::TcpKprobe => options.ring_buffer / 8,
+        Object::TcpKprobe | Object::Openssl => options.ring_buffer / 8,
     };
     if STUB {
         return Err("this build has no eBPF programs; build it with `cargo xtask run`".to_owned());
@@ -154,20 +177,30 @@ fn load(
         .bpf_log
         .then(|| EbpfLogger::init(&mut ebpf).ok())
         .flatten();
+    let multi = object
+        .is_library()
+        .then(|| Multi::link(object.elf(), &ebpf).map_err(|error| chain(&error)))
+        .transpose()?;
     Ok(AttachedObject {
         object,
         ebpf,
         logger,
+        multi,
     })
 }
 
-fn attach_hook(kernel: &Kernel, ebpf: &mut Ebpf, btf: Option<&aya::Btf>, hook: &Hook) -> HookState {
+fn attach_hook(
+    kernel: &Kernel,
+    loaded: &mut AttachedObject,
+    btf: Option<&aya::Btf>,
+    hook: &Hook,
+) -> HookState {
     let mut first_reason = None;
     for back_end in hook.back_ends {
         let reason = match kernel.availability(back_end.target) {
             Availability::No(reason) => reason,
             Availability::Yes | Availability::Unknown(_) => {
-                match attach_program(kernel, ebpf, btf, *back_end) {
+                match attach_program(kernel, loaded, btf, *back_end) {
                     Ok(()) => {
                         return first_reason.map_or(HookState::Attached, |reason| {
                             HookState::Fallback {
@@ -195,11 +228,16 @@ fn attach_hook(kernel: &Kernel, ebpf: &mut Ebpf, btf: Option<&aya::Btf>, hook: &
 
 fn attach_program(
     kernel: &Kernel,
-    ebpf: &mut Ebpf,
+    loaded: &mut AttachedObject,
     btf: Option<&aya::Btf>,
     back_end: BackEnd,
 ) -> Result<(), AttachError> {
-    let program = ebpf
+    if let (Target::Library(UprobeKind::Multi), Some(multi)) = (back_end.target, &mut loaded.multi)
+    {
+        return Ok(multi.load(back_end.program)?);
+    }
+    let program = loaded
+        .ebpf
         .program_mut(back_end.program)
         .ok_or(AttachError::NoProgram(back_end.program))?;
     match (back_end.target, program) {
@@ -210,6 +248,8 @@ fn attach_program(
         }
         (Target::Function(name), Program::KProbe(program)) => attach_kprobe(program, name)?,
         (Target::Cgroup, Program::CgroupSkb(program)) => attach_cgroup(kernel, program)?,
+        // Attached when a file with the library is found.
+        (Target::Library(UprobeKind::Perf), Program::UProbe(program)) => program.load()?,
         _ => return Err(AttachError::NoProgram(back_end.program)),
     }
     Ok(())

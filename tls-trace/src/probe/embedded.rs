@@ -12,6 +12,7 @@ impl Object {
     #[must_use]
     pub fn elf(self) -> &'static [u8] {
         match self {
+            Self::Openssl => include_bytes_aligned!(concat!(env!("OUT_DIR"), "/openssl")),
             Self::Tcp => include_bytes_aligned!(concat!(env!("OUT_DIR"), "/tcp")),
             Self::TcpKprobe => include_bytes_aligned!(concat!(env!("OUT_DIR"), "/tcp_kprobe")),
             Self::Wire => include_bytes_aligned!(concat!(env!("OUT_DIR"), "/wire")),
@@ -25,7 +26,7 @@ mod tests {
 
     #[test]
     fn every_object_is_elf_unless_stubbed() {
-        for object in [Object::Tcp, Object::TcpKprobe, Object::Wire] {
+        for object in Object::ALL {
             assert_eq!(object.elf().starts_with(b"\x7fELF"), !STUB, "{object:?}");
         }
     }

@@ -13,11 +13,22 @@ pub enum Object {
     TcpKprobe,
     /// `cgroup_skb` programs.
     Wire,
+    /// uprobes on OpenSSL.
+    Openssl,
 }
 
 impl Object {
     /// Every object, in the order they are loaded.
-    pub const ALL: [Self; 3] = [Self::Tcp, Self::TcpKprobe, Self::Wire];
+    pub const ALL: [Self; 4] = [Self::Tcp, Self::TcpKprobe, Self::Wire, Self::Openssl];
+
+    /// Whether its programs are attached to TLS libraries, as these are found.
+    #[must_use]
+    pub fn is_library(self) -> bool {
+        match self {
+            Self::Tcp | Self::TcpKprobe | Self::Wire => false,
+            Self::Openssl => true,
+        }
+    }
 
     /// Stable label; the name of the object file.
     #[must_use]
@@ -26,6 +37,7 @@ impl Object {
             Self::Tcp => "tcp",
             Self::TcpKprobe => "tcp_kprobe",
             Self::Wire => "wire",
+            Self::Openssl => "openssl",
         }
     }
 }
@@ -68,6 +80,17 @@ pub enum Target {
     Function(&'static str),
     /// The root of cgroup v2.
     Cgroup,
+    /// A function of a TLS library, in each file that has it as it is found.
+    Library(UprobeKind),
+}
+
+/// The kernel's ways to place a uprobe.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UprobeKind {
+    /// A `uprobe_multi` link, Linux 6.6.
+    Multi,
+    /// A perf event; needs `CAP_SYS_ADMIN`, and is slow to detach.
+    Perf,
 }
 
 /// How attaching a hook ended.
@@ -119,6 +142,30 @@ macro_rules! kprobe {
                 program: $name,
                 target: Target::Function($name),
             }],
+        }
+    };
+}
+
+/// A uprobe row. Libraries only refine what the wire tells: none is required.
+macro_rules! uprobe {
+    ($program:literal, $purpose:literal $(,)?) => {
+        Hook {
+            name: $program,
+            object: Object::Openssl,
+            purpose: $purpose,
+            required: false,
+            back_ends: &[
+                BackEnd {
+                    label: "uprobe_multi",
+                    program: $program,
+                    target: Target::Library(UprobeKind::Multi),
+                },
+                BackEnd {
+                    label: "uprobe",
+                    program: $program,
+                    target: Target::Library(UprobeKind::Perf),
+                },
+            ],
         }
     };
 }
@@ -210,6 +257,18 @@ pub const HOOKS: &[Hook] = &[
             },
         ],
     },
+    uprobe!(
+        "ssl_do_handshake",
+        "session that a thread works on, OpenSSL"
+    ),
+    uprobe!(
+        "ssl_do_handshake_return",
+        "what was negotiated when a handshake completes, OpenSSL",
+    ),
+    uprobe!("ssl_clear", "start of a handshake on any path, OpenSSL",),
+    uprobe!("ssl_free", "last look at a session, OpenSSL",),
+    uprobe!("err_vset_error", "exact reason of a failure, OpenSSL 3"),
+    uprobe!("err_put_error", "exact reason of a failure, OpenSSL 1.1"),
 ];
 
 const fn tracepoint(name: HookName, purpose: &'static str, back_ends: &'static [BackEnd]) -> Hook {

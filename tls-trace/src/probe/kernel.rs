@@ -11,7 +11,7 @@ use crate::{
     event::ResetReason,
     probe::{
         btf::{Btf, BtfError},
-        hook::Target,
+        hook::{Target, UprobeKind},
     },
 };
 
@@ -76,6 +76,10 @@ impl Kernel {
                 Ok(_) => Availability::Yes,
                 Err(reason) => Availability::No(reason.clone()),
             },
+            Target::Library(UprobeKind::Multi) => {
+                Availability::Unknown("only trying tells".to_owned())
+            }
+            Target::Library(UprobeKind::Perf) => uprobes(),
         }
     }
 
@@ -217,6 +221,14 @@ fn check_cgroup(path: &Path) -> Result<PathBuf, String> {
         Ok(path.to_owned())
     } else {
         Err(format!("{} is not a cgroup v2 directory", path.display()))
+    }
+}
+
+fn uprobes() -> Availability {
+    if Path::new("/sys/bus/event_source/devices/uprobe/type").exists() {
+        Availability::Yes
+    } else {
+        Availability::No("this kernel has no uprobes (CONFIG_UPROBE_EVENTS)".to_owned())
     }
 }
 

@@ -5,8 +5,11 @@ pub mod btf;
 mod embedded;
 mod hook;
 mod kernel;
+mod sys;
+mod uprobe;
 
 pub use attach::{AttachOptions, Attached, AttachedObject};
 pub use embedded::STUB;
 pub use hook::{HOOKS, Hook, HookName, HookReport, HookState, Object};
 pub use kernel::{Availability, Kernel, ResetReasons};
+pub use uprobe::{Link, UprobeError};

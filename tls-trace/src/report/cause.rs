@@ -305,6 +305,12 @@ explained_labels! {
             usual: "A client that was not told of its certificate, or has none from a CA that the server asks for.",
             next: "Client: `curl --cert --key`, Go `Certificates`, nginx `proxy_ssl_certificate`. Server: `ssl_verify_client optional`, Go `ClientAuth`, Envoy `require_client_certificate`.",
         },
+        /// The certificate is for another name.
+        CertificateHostnameMismatch = "certificate_hostname_mismatch" {
+            proof: "The library of the end that objects: X.509 verification failed because of the name, e-mail or IP address.",
+            usual: "The name that the client asks for is not in the certificate: an alias, an IP address, a default server's certificate.",
+            next: "`openssl s_client -connect HOST:PORT -servername NAME </dev/null | openssl x509 -noout -ext subjectAltName` shows the names it is for.",
+        },
         /// Alert 113: the stapled OCSP response is bad or missing.
         CertificateStatusBad = "certificate_status_bad" {
             proof: "A fatal alert 113 in the clear.",
@@ -317,6 +323,18 @@ explained_labels! {
             proof: "A fatal alert 70 in the clear.",
             usual: "A client that stops at TLS 1.0 or 1.1, or one that wants TLS 1.3 from an old server.",
             next: "`openssl s_client -connect HOST:PORT -tls1_2` and `-tls1_3` show what the server takes. nginx `ssl_protocols`, Go `MinVersion`, OpenSSL `MinProtocol`, Java `jdk.tls.disabledAlgorithms`.",
+        },
+        /// No cipher suite in common.
+        NoSharedCipher = "no_shared_cipher" {
+            proof: "The server's library says so (OpenSSL reason 193). The wire has only alert 40, `handshake_failure`.",
+            usual: "A strict list on one end; a server whose certificate is of a type that none of the client's suites uses (TLS 1.2: ECDSA against RSA).",
+            next: "Compare both lists: nginx `ssl_ciphers`, Go `CipherSuites`, OpenSSL `CipherString` and `Ciphersuites` with its `SECLEVEL`; and the type of the certificate.",
+        },
+        /// No group for the key exchange in common.
+        NoSharedGroup = "no_shared_group" {
+            proof: "The server's library says so (OpenSSL reason 101). The wire has only alert 40, `handshake_failure`.",
+            usual: "One end allows only NIST curves, or only post-quantum groups.",
+            next: "Compare both lists: nginx `ssl_ecdh_curve`, Go `CurvePreferences`, OpenSSL `Groups`.",
         },
         /// Alert 112: no certificate for this server name.
         UnrecognizedName = "unrecognized_name" {
@@ -333,7 +351,7 @@ explained_labels! {
         },
         /// ALPN was offered, none was selected, and the client left at once.
         AlpnRejectedByApp = "alpn_rejected_by_app" {
-            proof: "TLS 1.2: the client offered h2, the ServerHello selects nothing, and the client closed within 100 ms without using the connection.",
+            proof: "The client offered HTTP/2 and nothing else, the ServerHello (TLS 1.2) or the library (TLS 1.3) says that nothing was selected, and the client closed within 100 ms without using the connection.",
             usual: "grpc-go since 1.67 refuses servers that do not negotiate h2.",
             next: "Have the server select h2 (nginx `http2 on`, Envoy `alpn_protocols: h2`; a TLS-ending load balancer with an HTTP/2 or ALPN policy). Until then: `GRPC_ENFORCE_ALPN_ENABLED=false` for the client.",
         },

@@ -17,6 +17,10 @@ labels! {
         CertificateExpired = "CERTIFICATE_EXPIRED",
         /// Its issuer is not trusted.
         CertificateAuthorityInvalid = "CERTIFICATE_AUTHORITY_INVALID",
+        /// It is for another name.
+        CertificateHostnameMismatch = "CERTIFICATE_HOSTNAME_MISMATCH",
+        /// No key could be agreed on.
+        KeyExchangeFailure = "KEY_EXCHANGE_FAILURE",
         /// No cipher suite in common.
         CipherSuiteMismatch = "CIPHER_SUITE_MISMATCH",
         /// No version in common.
@@ -71,8 +75,10 @@ impl GrpcResult {
             | Cause::CertificateStatusBad => Self::CertificateVerificationFailed,
             Cause::CertificateRevoked => Self::CertificateRevoked,
             Cause::CertificateExpired => Self::CertificateExpired,
+            Cause::CertificateHostnameMismatch => Self::CertificateHostnameMismatch,
+            Cause::NoSharedGroup => Self::KeyExchangeFailure,
             Cause::CertificateUnknownCa => Self::CertificateAuthorityInvalid,
-            Cause::InsufficientSecurity => Self::CipherSuiteMismatch,
+            Cause::InsufficientSecurity | Cause::NoSharedCipher => Self::CipherSuiteMismatch,
             Cause::ProtocolVersion => Self::ProtocolVersionUnsupported,
             Cause::InappropriateFallback => Self::InappropriateFallback,
             Cause::NoApplicationProtocol | Cause::AlpnRejectedByApp => Self::NoApplicationProtocol,

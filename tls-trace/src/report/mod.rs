@@ -11,7 +11,7 @@ use std::{net::SocketAddr, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
-use crate::event::{ConnectionId, Direction, End, ResetReason, Timestamp};
+use crate::event::{ConnectionId, Direction, End, LibraryName, ResetReason, Timestamp};
 use crate::wire::Preface;
 use label::labels;
 
@@ -139,9 +139,39 @@ pub struct Report {
     pub phases_ms: PhasesMs,
     /// Id of the report of the other end, when it is on this host.
     pub peer_report: Option<ConnectionId>,
+    /// What this end's TLS library said; absent where none was hooked or none was found to belong to
+    /// this connection.
+    pub library: Option<Library>,
     /// What passed, oldest first; only where it was asked for.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub history: Vec<Passed>,
+}
+
+/// What a TLS library said of its end.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Library {
+    /// Which library.
+    pub name: LibraryName,
+    /// Its number for why the handshake failed: `ERR_GET_REASON` of OpenSSL, where 1000 and more are
+    /// alerts that were received.
+    pub reason: Option<u32>,
+    /// Name of that number, `certificate_verify_failed`.
+    pub reason_name: Option<String>,
+    /// Why a certificate was not accepted: `X509_V_ERR_` of OpenSSL; absent where it was, or where
+    /// none was verified.
+    pub verify_result: Option<u32>,
+    /// Name of that number, `cert_has_expired`.
+    pub verify_name: Option<String>,
+    /// How the library's session was found to belong to this connection.
+    pub joined_by: JoinKey,
+}
+
+/// What a library's session and a connection have in common.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum JoinKey {
+    /// ClientHello.random and the role.
+    ClientRandom,
 }
 
 /// A message, or several alike in a row, that passed on the connection.
@@ -188,7 +218,7 @@ pub struct Alpn {
 }
 
 /// Early data.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct EarlyData {
     /// What became of it.
     pub outcome: EarlyDataOutcome,

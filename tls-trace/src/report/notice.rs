@@ -7,7 +7,7 @@ explained_labels! {
     pub enum Notice {
         /// The client offered ALPN, the server selected nothing.
         AlpnNotNegotiated = "alpn_not_negotiated" {
-            proof: "TLS 1.2 and before: no ALPN in the ServerHello. TLS 1.3 hides the answer.",
+            proof: "TLS 1.2 and before: no ALPN in the ServerHello. TLS 1.3 hides the answer: there the library of this end has to say it.",
             usual: "The server has no list of protocols; the connection then speaks HTTP/1.1 or whatever both assume.",
             next: "If gRPC or HTTP/2 is wanted: nginx `http2 on`, Envoy `alpn_protocols`, Go `NextProtos`.",
         },
@@ -52,6 +52,12 @@ explained_labels! {
             proof: "See the report's `early_data.reason`.",
             usual: "A restarted server, or one of several that do not share ticket keys.",
             next: "Nothing for correctness: the client sends the data again. For speed: share ticket keys (nginx `ssl_session_ticket_key`), and `ssl_early_data on` everywhere.",
+        },
+        /// The wire and the TLS library disagree.
+        Contradiction = "contradiction" {
+            proof: "Version, alert received or fate of early data are one by the wire and another by the library.",
+            usual: "It should not happen: a defect of tls-trace, or a library whose structs are not what its code says.",
+            next: "Please report it, with the evidence and the output of `tls-trace inspect` for the library.",
         },
     }
 }

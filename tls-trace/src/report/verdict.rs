@@ -203,6 +203,30 @@ explained_labels! {
             usual: "The server was restarted, or another one of several answered, and they do not share ticket keys.",
             next: "Share and rotate ticket keys: nginx `ssl_session_ticket_key`, Envoy `session_ticket_keys`.",
         },
+        /// The server selects another application protocol than the session had.
+        AlpnMismatch = "alpn_mismatch" {
+            proof: "The library: the PSK was accepted, and the session's protocol is not the one selected.",
+            usual: "HTTP/2 was switched on or off on the server, or a client resumes a session of another kind of request.",
+            next: "Keep sessions by server and by the protocols that were offered.",
+        },
+        /// The ticket's age by the client's clock is not what the server measured.
+        TicketAge = "ticket_age" {
+            proof: "The server's library: the PSK was accepted, the application protocol is the same, and still early data is not allowed (RFC 8446 §8.3).",
+            usual: "A clock that was set, a machine that slept, a client's hello that was delayed for more than 10 seconds: also what a replay looks like.",
+            next: "The clocks of both ends (`chronyc tracking`).",
+        },
+        /// The server does not want early data, or not of this connection.
+        ServerPolicy = "server_policy" {
+            proof: "The server's library: nothing speaks against the early data but the application.",
+            usual: "`max_early_data` was set to 0 since the ticket was issued, the application does not read early data, or its callback said no.",
+            next: "nginx `ssl_early_data on`, haproxy `allow-0rtt`; in a program of your own SSL_read_early_data().",
+        },
+        /// More early data than the server said it would take.
+        TooMuchData = "too_much_data" {
+            proof: "The library of the end that objects (OpenSSL reason 164).",
+            usual: "The server's limit was lowered since the ticket was issued, or a client that does not heed it.",
+            next: "The same `max_early_data_size` on all servers of one name, and no more than that from the client.",
+        },
         /// The server aborts when it is offered (alert 110).
         Unsupported = "unsupported" {
             proof: "A fatal alert 110 from the server in answer to a ClientHello with early_data.",

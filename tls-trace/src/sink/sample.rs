@@ -73,6 +73,7 @@ pub fn failed() -> Report {
         phases_ms: PhasesMs::default(),
         peer_report: None,
         history: Vec::new(),
+        library: None,
     }
 }
 

@@ -7,8 +7,8 @@ use tls_trace_common::{self as abi, Kind, Record};
 
 use crate::{
     event::{
-        ConnectionId, Counters, Direction, Event, EventKind, Function, Segment, Socket,
-        StateChange, Task, TcpFlags, TcpState, Timestamp,
+        ConnectionId, Counters, Direction, Event, EventKind, Function, LibraryEvent, LibraryMoment,
+        LibraryName, Segment, Socket, StateChange, Task, TcpFlags, TcpState, Timestamp,
     },
     probe::ResetReasons,
 };
@@ -75,6 +75,7 @@ impl Decoder {
             Record::Segment(record, payload) => {
                 (&record.header, EventKind::Segment(segment(record, payload)))
             }
+            Record::Library(record) => (&record.header, EventKind::Library(library(record)?)),
         };
         Some(Event {
             time: Timestamp(header.time_ns),
@@ -160,6 +161,47 @@ fn segment(record: &abi::SegmentRecord, payload: &[u8]) -> Segment {
         last: record.flags & abi::LAST != 0,
         listener: record.flags & abi::LISTENER != 0,
     }
+}
+
+/// `TLS_ST_OK` (include/openssl/ssl.h).
+const TLS_ST_OK: u32 = 1;
+
+fn library(record: &abi::LibraryRecord) -> Option<LibraryEvent> {
+    let moment = match abi::LibraryMoment(record.header.detail) {
+        abi::LibraryMoment::HANDSHAKE_RETURNED => LibraryMoment::HandshakeReturned,
+        abi::LibraryMoment::ERROR => LibraryMoment::Failed {
+            reason: record.reason,
+        },
+        abi::LibraryMoment::FREED => LibraryMoment::Freed,
+        _ => return None,
+    };
+    let read = |field, value: u32| (record.fields & field != 0).then_some(value);
+    let early_data = read(abi::FIELD_EARLY_DATA, record.early_data);
+    let text = |length: Option<u32>, bytes: &[u8]| {
+        let length = usize::try_from(length?).unwrap_or(usize::MAX);
+        let bytes = &bytes[..length.min(bytes.len())];
+        Some(String::from_utf8_lossy(bytes).into_owned())
+    };
+    let alpn = read(abi::FIELD_ALPN, record.alpn_length);
+    let session_alpn = read(abi::FIELD_SESSION_ALPN, record.session_alpn_length);
+    let early_data_ok = read(abi::FIELD_EARLY_DATA_OK, record.early_data_ok);
+    Some(LibraryEvent {
+        library: LibraryName::Openssl,
+        moment,
+        task: task(&record.task),
+        random: record.random,
+        server: read(abi::FIELD_SERVER, record.server).map(|server| server != 0),
+        done: read(abi::FIELD_STATE, record.state).map(|state| state == TLS_ST_OK),
+        version: read(abi::FIELD_VERSION, record.version)
+            .and_then(|version| u16::try_from(version).ok()),
+        early_data_accepted: early_data.filter(|sent| *sent != 0).map(|sent| sent == 2),
+        resumed: read(abi::FIELD_RESUMED, record.resumed).map(|resumed| resumed != 0),
+        verify_result: read(abi::FIELD_VERIFY_RESULT, record.verify_result),
+        alpn: text(alpn, &record.alpn),
+        early_data_consistent: early_data_ok.map(|ok| ok != 0),
+        session_alpn: text(session_alpn, &record.session_alpn),
+        loose: record.flags & abi::LOOSE != 0,
+    })
 }
 
 fn addresses(tuple: &abi::Tuple) -> (SocketAddr, SocketAddr) {

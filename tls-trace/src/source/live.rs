@@ -8,10 +8,10 @@ use tls_trace_common as abi;
 use tokio::io::{Interest, unix::AsyncFd};
 
 use crate::{
-    discover::library::{Coverages, Finder},
+    discover::library::Coverages,
     event::{ConnectionId, Event, Timestamp},
     probe::{AttachOptions, Attached, HookReport, HookState, Kernel, Object, ResetReasons},
-    source::decode::Decoder,
+    source::{decode::Decoder, libraries::Libraries},
 };
 
 /// Default size of the largest ring buffer in bytes.
@@ -42,6 +42,8 @@ pub struct Options {
     pub bpf_log: bool,
     /// Bytes of the largest ring buffer, rounded up to a power of two; 4 MiB when absent.
     pub ring_buffer: Option<u32>,
+    /// Ask no TLS library: only the kernel and the wire.
+    pub no_libraries: bool,
 }
 
 /// Why nothing can be traced at all.
@@ -73,7 +75,7 @@ pub enum LiveError {
 pub struct Lost {
     /// Where: `ring_buffer` (full), `storage` (socket storage), `decode` (not a record).
     pub stage: &'static str,
-    /// Which family: `socket`, `signal`, `segment`.
+    /// Which family: `socket`, `signal`, `segment`, `library`.
     pub reason: &'static str,
     /// How many since the start.
     pub count: u64,
@@ -89,8 +91,8 @@ pub struct Live {
     /// Entries made in `done`.
     finished: u64,
     decoder: Decoder,
-    /// Finds TLS libraries.
-    finder: Finder,
+    /// Finds TLS libraries and hooks them.
+    libraries: Libraries,
     /// Decoded, not yet old enough to be in order for certain.
     pending: VecDeque<Event>,
     /// A ring had more than a batch.
@@ -120,6 +122,7 @@ impl Live {
             &kernel,
             AttachOptions {
                 bpf_log: options.bpf_log,
+                libraries: !options.no_libraries,
                 ring_buffer: options
                     .ring_buffer
                     .unwrap_or(RING_BUFFER)
@@ -166,13 +169,14 @@ impl Live {
             .unwrap_or_default();
         drop(kernel);
         give_back_memory();
+        let objects = attached.take_library_objects();
         Ok(Self {
+            libraries: Libraries::start(objects)?,
             attached,
             rings,
             done,
             finished: 0,
             decoder: Decoder::new(reasons),
-            finder: Finder::start(Box::new(()))?,
             pending: VecDeque::new(),
             left_behind: false,
             poll: POLL,
@@ -251,13 +255,13 @@ impl Live {
     /// What is known of processes and their TLS libraries.
     #[must_use]
     pub fn coverages(&self) -> Coverages {
-        self.finder.coverages()
+        self.libraries.coverages()
     }
 
     /// A process takes part in a connection: the moment to look for its TLS library, where the kernel
     /// does not tell of it.
     pub fn look_at(&mut self, pid: u32) {
-        self.finder.look_at(pid);
+        self.libraries.look_at(pid);
     }
 
     /// Stops capturing payload of a connection.
@@ -290,6 +294,7 @@ impl Live {
             ring_buffer("socket", abi::Lost::SOCKET),
             ring_buffer("signal", abi::Lost::SIGNAL),
             ring_buffer("segment", abi::Lost::SEGMENT),
+            ring_buffer("library", abi::Lost::LIBRARY),
             Lost {
                 stage: "storage",
                 reason: "segment",
@@ -307,7 +312,10 @@ impl Live {
     #[must_use]
     pub fn map_usage(&self) -> Vec<(&'static str, u64, u64)> {
         // An LRU map only grows until it is full; counting its keys would take a system call for each.
-        vec![("done", self.finished.min(DONE_CAPACITY), DONE_CAPACITY)]
+        vec![
+            ("done", self.finished.min(DONE_CAPACITY), DONE_CAPACITY),
+            ("files", self.libraries.hooked(), abi::LIBRARY_FILES.into()),
+        ]
     }
 
     async fn wait(&mut self) -> std::io::Result<()> {

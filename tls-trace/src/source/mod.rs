@@ -2,5 +2,6 @@
 
 pub mod capture;
 mod decode;
+mod libraries;
 pub mod live;
 pub mod recording;

@@ -39,7 +39,8 @@ const LOOK_AGAIN: Duration = Duration::from_secs(10);
 /// How long the end waits for the thread, which may be reading from a dead network file system.
 const END: Duration = Duration::from_secs(2);
 
-/// Whoever wants to know of files with TLS libraries. Called on the thread that finds them.
+/// Whoever wants to know of files with TLS libraries. Called on the thread that finds them, and before
+/// that for the libraries of the system.
 pub trait Observer: Send {
     /// A file, before anything is known of the process that mapped it but that it runs. Says what of
     /// it is covered, which may be less than what could be: [`Inspection::coverage`].
@@ -71,7 +72,7 @@ pub struct Finder {
 }
 
 impl Finder {
-    /// Starts finding.
+    /// Finds the libraries of the system, then starts finding all others.
     ///
     /// # Errors
     /// No thread can be made.
@@ -85,8 +86,12 @@ impl Finder {
         let events = Events::start();
         let follows = events.as_ref().map(|_| ()).map_err(ToString::to_string);
         let shared = Arc::clone(&coverages.0);
+        let mut files = Files::new(observer, Arc::clone(&shared));
+        for path in worker::ahead() {
+            files.keep(path);
+        }
         let worker = Worker {
-            files: Files::new(observer, Arc::clone(&shared)),
+            files,
             shared,
             events: events.ok(),
             wake: Arc::clone(&wake),

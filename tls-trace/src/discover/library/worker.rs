@@ -52,51 +52,42 @@ pub struct Worker {
     pub asked: Receiver<u32>,
 }
 
-/// What is to be looked at.
-enum Task {
-    Process(u32),
-    File(PathBuf),
-}
-
 impl Worker {
     /// Until the end.
     pub fn run(mut self) {
         let mut tasks = VecDeque::new();
-        tasks.extend(ahead().map(Task::File));
-        tasks.extend(running().map(Task::Process));
+        tasks.extend(running());
         let mut looked = Instant::now();
         let mut lost = false;
         let mut cleaning = Cleaning::new();
         while !self.shared.stop.load(Ordering::Relaxed) {
             lost |= self.follow(&mut tasks);
-            tasks.extend(self.asked.try_iter().map(Task::Process));
+            tasks.extend(self.asked.try_iter());
             if lost && looked.elapsed() >= BETWEEN_LOOKS {
                 (lost, looked) = (false, Instant::now());
-                tasks.extend(running().map(Task::Process));
+                tasks.extend(running());
             }
-            match tasks.pop_front() {
-                Some(Task::Process(pid)) => look_at(pid, &mut self.files, &self.shared),
-                Some(Task::File(path)) => drop(self.files.keep(path)),
-                None => {
-                    if cleaning.due().is_zero() {
-                        cleaning.clean(&mut self.files, &self.shared);
-                    }
-                    let again = lost.then(|| BETWEEN_LOOKS.saturating_sub(looked.elapsed()));
-                    self.wait(again.into_iter().fold(cleaning.due(), Duration::min));
-                }
+            if let Some(pid) = tasks.pop_front() {
+                look_at(pid, &mut self.files, &self.shared);
+                continue;
             }
+            if cleaning.due().is_zero() {
+                cleaning.clean(&mut self.files, &self.shared);
+            }
+            let again = lost.then(|| BETWEEN_LOOKS.saturating_sub(looked.elapsed()));
+            self.wait(again.into_iter().fold(cleaning.due(), Duration::min));
         }
     }
 
     /// Applies what the kernel told. Whether something is missing.
-    fn follow(&mut self, tasks: &mut VecDeque<Task>) -> bool {
+    fn follow(&mut self, tasks: &mut VecDeque<u32>) -> bool {
         let Some(events) = &mut self.events else {
             return false;
         };
         let batch = events.take();
         for event in batch.events {
             if let Some(unknown) = self.apply(event) {
-                tasks.push_back(Task::Process(unknown));
+                tasks.push_back(unknown);
             }
         }
         batch.lost
@@ -165,7 +156,8 @@ pub fn running() -> impl Iterator<Item = u32> {
     entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok())
 }
 
-fn ahead() -> impl Iterator<Item = PathBuf> {
+/// Files that may be TLS libraries of the system.
+pub fn ahead() -> impl Iterator<Item = PathBuf> {
     let (folders, names) = AHEAD;
     let entries = folders
         .into_iter()

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 pub(super) use records::{EarlyAlert, Flight, Side};
 
-use super::{alert, moment::Moment};
+use super::{alert, library::Said, moment::Moment};
 use crate::{
     event::{Direction, End},
     report::{EarlyData, EarlyDataOutcome, EarlyDataReason, Phase},
@@ -113,6 +113,8 @@ pub(super) struct Handshake {
     pub(super) lost: bool,
     /// TLS until here, then something else.
     pub(super) malformed: bool,
+    /// What this end's TLS library said.
+    pub(super) library: Option<Box<Said>>,
 }
 
 /// Alerts kept; more of them, in the clear, are an attack at most.
@@ -365,7 +367,13 @@ impl Handshake {
             .as_ref()
             .is_some_and(|hello| !hello.alpn.is_empty());
         let answered = self.times.server_hello_at.happened();
-        offered && answered && !self.is_tls13() && self.alpn_selected.is_none()
+        let none = if self.is_tls13() {
+            // Encrypted: only the library knows.
+            self.library.as_ref().and_then(|said| said.alpn()) == Some("")
+        } else {
+            self.alpn_selected.is_none()
+        };
+        offered && answered && none
     }
 
     /// The client sent no application data; before TLS 1.3, the server neither.
@@ -383,8 +391,23 @@ impl Handshake {
             })
     }
 
-    /// What became of early data; absent without a complete ClientHello.
+    /// What became of early data; absent without a complete ClientHello. The library knows, the wire
+    /// shows why.
     pub(super) fn early_data(&self) -> Option<EarlyData> {
+        let seen = self.early_data_on_wire()?;
+        let said = self.library.as_ref().and_then(|said| said.early_data());
+        Some(match said.filter(|_| self.early_data_offered) {
+            Some(said) if said.outcome == seen.outcome => EarlyData {
+                outcome: seen.outcome,
+                reason: seen.reason.or(said.reason),
+            },
+            Some(said) => said,
+            None => seen,
+        })
+    }
+
+    /// What became of early data by the look of the wire.
+    pub(super) fn early_data_on_wire(&self) -> Option<EarlyData> {
         use EarlyDataOutcome as Outcome;
         if self.hello_length == 0 {
             return None;

@@ -8,6 +8,7 @@ mod decisive;
 mod early_data;
 mod handshakes;
 mod late_hello;
+mod library;
 mod order;
 mod overflow;
 mod prefaces;

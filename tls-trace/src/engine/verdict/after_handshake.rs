@@ -1,6 +1,6 @@
 //! The handshake completed, at least for the client.
 
-use super::{Case, Judgement, by_alert};
+use super::{Case, Judgement, by_alert, by_library};
 use crate::{
     engine::{
         close::{self, Layer},
@@ -24,7 +24,8 @@ pub(super) fn judge(case: &Case, tls: &Handshake) -> Judgement {
         cause,
         confidence,
     };
-    if let Some(judgement) = by_alert(case, tls) {
+    let told = by_library(case, tls).or_else(|| by_alert(case, tls));
+    if let Some(judgement) = told {
         return judgement;
     }
     let (client, server) = (case.client(), other(case.client()));
@@ -75,7 +76,8 @@ fn rejection(tls: &Handshake) -> Option<Cause> {
 }
 
 /// ALPN offered, none selected, and the client left without using the connection, as grpc-go does since
-/// 1.67. Only TLS 1.2 and before show the selection; only h2 is worth leaving for.
+/// 1.67. TLS 1.3 hides the selection, unless the library tells. A client that offered anything beside
+/// HTTP/2 has another way to go on: it left for another reason.
 fn alpn_rejected(case: &Case, tls: &Handshake) -> bool {
     let close = &case.close;
     let soon = close.at.is_some_and(|at| {
@@ -83,15 +85,15 @@ fn alpn_rejected(case: &Case, tls: &Handshake) -> bool {
         ms_between(done, at) <= AT_ONCE_MS
     });
     let by_client = close.by == Some(case.client()) && close.layer == Layer::App;
-    let h2 = tls
-        .hello
-        .as_ref()
-        .is_some_and(|hello| hello.alpn.iter().any(|name| name == "h2"));
+    let only_http2 = tls.hello.as_ref().is_some_and(|hello| {
+        let mut offered = hello.alpn.iter();
+        offered.all(|name| matches!(name.as_str(), "h2" | "grpc-exp"))
+    });
     let left = by_client && soon && close.cause != Cause::ProcessKilled && !case.peer_killed();
     tls.alpn_not_negotiated()
         && tls.times.established_at.happened()
         && tls.is_unused()
-        && h2
+        && only_http2
         && left
 }
 

@@ -1,6 +1,6 @@
 //! The handshake began and did not complete.
 
-use super::{Case, Judgement, SILENCE_MS, by_alert, missing};
+use super::{Case, Judgement, SILENCE_MS, by_alert, by_library, missing};
 use crate::{
     engine::{
         alert,
@@ -20,6 +20,9 @@ pub(super) fn judge(case: &Case, tls: &Handshake) -> Judgement {
         cause,
         confidence,
     };
+    if let Some(judgement) = by_library(case, tls) {
+        return judgement;
+    }
     let app = |end| case.initiator(end, Layer::App);
     if let Some(why) = certificate_required(tls) {
         return failed(app(other(client)), why, Confidence::Likely);

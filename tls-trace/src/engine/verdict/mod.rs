@@ -164,3 +164,23 @@ fn by_alert(case: &Case, tls: &Handshake) -> Option<Judgement> {
         confidence: Confidence::Certain,
     })
 }
+
+/// The library of this end says why, of a connection that shows that it failed. An alert in the clear
+/// is as good as the library's word for it, and may say more together with the rest of the wire.
+fn by_library(case: &Case, tls: &Handshake) -> Option<Judgement> {
+    let why = tls.library.as_ref()?.explanation()?;
+    let alert = tls.fatal_alert();
+    let failed = alert.is_some() || tls.early_alert.is_some() || case.close.by.is_some();
+    let vague = why.by_peer || why.cause == Cause::CertificateUnknown;
+    if !failed || tls.times.established_at.happened() || (vague && alert.is_some()) {
+        return None;
+    }
+    let by = if why.by_peer { End::Remote } else { End::Local };
+    Some(Judgement {
+        outcome: Outcome::Failed,
+        phase: tls.phase(),
+        initiator: case.initiator(by, Layer::App),
+        cause: why.cause,
+        confidence: Confidence::Certain,
+    })
+}

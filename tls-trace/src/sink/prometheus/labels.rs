@@ -117,6 +117,7 @@ pub fn event(kind: &EventKind) -> &'static str {
         EventKind::Segment(_) => "segment",
         EventKind::Existing { .. } => "existing",
         EventKind::Ended => "ended",
+        EventKind::Library(_) => "library",
     }
 }
 

@@ -187,7 +187,7 @@ impl Metrics {
                 HookState::Skipped { .. } => ("skipped", 0.0),
             };
             self.hooks
-                .with_label_values(&[hook.name, object(hook), state])
+                .with_label_values(&[hook.name, hook.object.label(), state])
                 .set(attached);
         }
     }
@@ -241,6 +241,7 @@ impl Sink for Metrics {
                 .add([role], retransmits.into());
         }
         self.lifetimes.report(report);
+        self.libraries.report(report);
         for notice in &report.notices {
             self.notices.add([role, notice.label()], 1);
         }
@@ -269,6 +270,7 @@ impl Sink for Metrics {
             ],
             1,
         );
+        self.libraries.handshake(handshake);
         if let Some(duration) = handshake.duration_ms {
             self.handshake_seconds
                 .with_label_values(&[role, outcome])
@@ -318,13 +320,5 @@ impl Sink for Metrics {
                 .with_label_values(&[map])
                 .set(*capacity as f64);
         }
-    }
-}
-
-fn object(hook: &HookReport) -> &'static str {
-    match hook.object {
-        crate::probe::Object::Tcp => "tcp",
-        crate::probe::Object::TcpKprobe => "tcp_kprobe",
-        crate::probe::Object::Wire => "wire",
     }
 }

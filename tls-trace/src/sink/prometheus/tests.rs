@@ -3,7 +3,7 @@ use crate::{
     event::{ConnectionId, EventKind, Timestamp},
     flap::{Class, Disconnect},
     probe::Object,
-    report::{Cause, Outcome, PhasesMs, Role},
+    report::{Cause, EarlyData, EarlyDataOutcome, EarlyDataReason, Outcome, PhasesMs, Role},
     sink::sample,
     source::live::Lost,
 };
@@ -27,6 +27,7 @@ fn handshake() -> Handshake {
             server_hello: Some(3.0),
             ..PhasesMs::default()
         },
+        library: Some(crate::event::LibraryName::Openssl),
         duration_ms: Some(12.0),
     }
 }
@@ -36,6 +37,10 @@ fn filled() -> Metrics {
     let mut metrics = Metrics::new().unwrap();
     let mut report = sample::failed();
     report.tcp.client_hello_retransmits = 2;
+    report.early_data = Some(EarlyData {
+        outcome: EarlyDataOutcome::Rejected,
+        reason: Some(EarlyDataReason::TicketAge),
+    });
     metrics.report(&report);
     metrics.handshake(&handshake());
     metrics.events(&[Event {
@@ -89,6 +94,8 @@ fn a_failure_is_counted_by_its_verdict() {
         r#"tls_trace_client_hello_retransmits_total{role="client"} 2"#,
         r#"tls_trace_alpn_offered_total{protocol="h2",role="client"} 1"#,
         r#"tls_trace_notices_total{notice="alpn_not_negotiated",role="client"} 1"#,
+        r#"tls_trace_library_handshakes_total{library="openssl",outcome="failed",role="client"} 1"#,
+        r#"tls_trace_early_data_total{library="none",outcome="rejected",reason="ticket_age",role="client"} 1"#,
         r#"tls_trace_events_total{kind="reset_received"} 1"#,
         r#"tls_trace_events_lost_total{reason="signal",stage="ring_buffer"} 4"#,
         r#"tls_trace_hook_attached{hook="tcp_fin",object="tcp_kprobe",state="skipped"} 0"#,

@@ -1,0 +1,297 @@
+//! uprobes on OpenSSL: how a handshake ended, why it failed, what was negotiated behind encryption.
+//!
+//! Only functions that run a few times for each handshake, or on failure; nothing while data flows.
+//! The programs are the same for every file: where fields are comes from [`FILES`], by attach cookie.
+
+#![no_std]
+#![no_main]
+#![expect(
+    clippy::inline_always,
+    reason = "a program is one function to the kernel's stack limit and to the verifier's bounds"
+)]
+#![expect(
+    clippy::needless_pass_by_value,
+    reason = "aya's attribute macros pass the context by value"
+)]
+
+use core::ffi::c_void;
+
+use aya_ebpf::{
+    EbpfContext,
+    helpers::{
+        bpf_get_attach_cookie, bpf_get_current_pid_tgid, bpf_probe_read_user,
+        generated::bpf_probe_read_user as bpf_probe_read_user_raw,
+    },
+    macros::{map, uprobe, uretprobe},
+    maps::{Array, LruHashMap},
+    programs::{ProbeContext, RetProbeContext},
+};
+use tls_trace_common::{
+    FIELD_ALPN, FIELD_EARLY_DATA, FIELD_EARLY_DATA_OK, FIELD_RESUMED, FIELD_SERVER,
+    FIELD_SESSION_ALPN, FIELD_STATE, FIELD_VERIFY_RESULT, FIELD_VERSION, Kind, LIBRARY_FILES,
+    LOOSE, LibraryMoment, LibraryRecord, Lost, OpensslOffsets, UNAVAILABLE,
+};
+use tls_trace_ebpf::{
+    kernel::header,
+    output::{current_task, send},
+};
+
+/// `TLS_ST_OK` (include/openssl/ssl.h).
+const TLS_ST_OK: u32 = 1;
+/// `ERR_LIB_SSL` (include/openssl/err.h).
+const ERR_LIB_SSL: i32 = 20;
+/// `SSL_R_SHUTDOWN_WHILE_IN_INIT`: the application gives up after a failure that was told already.
+const SHUTDOWN_WHILE_IN_INIT: i32 = 407;
+
+/// The session that a thread works on, or worked on last.
+#[derive(Clone, Copy)]
+struct Active {
+    ssl: u64,
+    file: u32,
+    /// 1: the call that named it is over, or never named it (`SSL_clear`).
+    loose: u32,
+}
+
+/// By `bpf_get_current_pid_tgid`. Threads end without notice, so it has to be LRU.
+#[map]
+static ACTIVE: LruHashMap<u64, Active> = LruHashMap::with_max_entries(16384, 0);
+
+/// By attach cookie.
+#[map]
+static FILES: Array<OpensslOffsets> = Array::with_max_entries(LIBRARY_FILES, 0);
+
+/// match-proto: `int SSL_do_handshake(SSL *s)`, which `SSL_connect`, `SSL_accept` and the functions of
+/// early data call, too.
+#[uprobe]
+fn ssl_do_handshake(ctx: ProbeContext) -> u32 {
+    let Some((ssl, file)) = session(&ctx) else {
+        return 0;
+    };
+    let Some(offsets) = offsets(ssl, file) else {
+        return 0;
+    };
+    // Done already: some applications call it again and again while data flows.
+    if field::<u32>(ssl, offsets.state) == Some(TLS_ST_OK) {
+        return 0;
+    }
+    activate(ssl, file, 0);
+    0
+}
+
+/// Return of [`ssl_do_handshake`]. Only 1 counts: everything else is failure or `WANT_READ`, and a
+/// failure has told its reason by an error.
+#[uretprobe]
+fn ssl_do_handshake_return(ctx: RetProbeContext) -> u32 {
+    let thread = bpf_get_current_pid_tgid();
+    let Some(active) = ACTIVE.get_ptr_mut(thread) else {
+        return 0;
+    };
+    // SAFETY: an entry of the map, alive while the program runs; only this thread writes it.
+    let Active { ssl, file, loose } = unsafe { *active };
+    if loose == 1 {
+        return 0;
+    }
+    // SAFETY: as above.
+    unsafe { (*active).loose = 1 };
+    if ctx.ret::<i32>() == 1 {
+        tell(
+            ssl as *const c_void,
+            file,
+            LibraryMoment::HANDSHAKE_RETURNED,
+            0,
+            0,
+        );
+    }
+    0
+}
+
+/// match-proto: `int SSL_clear(SSL *s)`, which the state machine calls at the start of each handshake,
+/// also of one that is driven by `SSL_write` or a BIO.
+#[uprobe]
+fn ssl_clear(ctx: ProbeContext) -> u32 {
+    let Some((ssl, file)) = session(&ctx) else {
+        return 0;
+    };
+    let known = ACTIVE.get_ptr(bpf_get_current_pid_tgid());
+    // SAFETY: an entry of the map, alive while the program runs.
+    if known.is_some_and(|active| unsafe { (*active).ssl } == ssl as u64) {
+        return 0;
+    }
+    activate(ssl, file, 1);
+    0
+}
+
+/// match-proto: `void SSL_free(SSL *s)`: the last look, for handshakes that no return tells of.
+#[uprobe]
+fn ssl_free(ctx: ProbeContext) -> u32 {
+    let Some((ssl, file)) = session(&ctx) else {
+        return 0;
+    };
+    let thread = bpf_get_current_pid_tgid();
+    let known = ACTIVE.get_ptr(thread);
+    // SAFETY: an entry of the map, alive while the program runs.
+    if known.is_some_and(|active| unsafe { (*active).ssl } == ssl as u64) {
+        // The memory may be another session's soon.
+        let _ = ACTIVE.remove(thread);
+    }
+    tell(ssl, file, LibraryMoment::FREED, 0, 0);
+    0
+}
+
+/// match-proto: `void ERR_vset_error(int lib, int reason, const char *fmt, va_list args)`, OpenSSL 3.
+#[uprobe]
+fn err_vset_error(ctx: ProbeContext) -> u32 {
+    failed(ctx.arg(0), ctx.arg(1))
+}
+
+/// match-proto: `void ERR_put_error(int lib, int func, int reason, const char *file, int line)`,
+/// OpenSSL 1.1.1.
+#[uprobe]
+fn err_put_error(ctx: ProbeContext) -> u32 {
+    failed(ctx.arg(0), ctx.arg(2))
+}
+
+#[inline(always)]
+fn failed(library: Option<i32>, reason: Option<i32>) -> u32 {
+    let (Some(ERR_LIB_SSL), Some(reason)) = (library, reason) else {
+        return 0;
+    };
+    if reason == SHUTDOWN_WHILE_IN_INIT {
+        return 0;
+    }
+    let Some(active) = ACTIVE.get_ptr(bpf_get_current_pid_tgid()) else {
+        return 0;
+    };
+    // SAFETY: an entry of the map, alive while the program runs.
+    let active = unsafe { *active };
+    let flags = if active.loose == 1 { LOOSE } else { 0 };
+    tell(
+        active.ssl as *const c_void,
+        active.file,
+        LibraryMoment::ERROR,
+        reason as u32,
+        flags,
+    );
+    0
+}
+
+/// The session in the first argument, and the file that the probe is in.
+#[inline(always)]
+fn session(ctx: &ProbeContext) -> Option<(*const c_void, u32)> {
+    let ssl: *const c_void = ctx.arg(0)?;
+    if ssl.is_null() {
+        return None;
+    }
+    // SAFETY: the context of the running program.
+    let cookie = unsafe { bpf_get_attach_cookie(ctx.as_ptr()) };
+    Some((ssl, cookie as u32))
+}
+
+#[inline(always)]
+fn activate(ssl: *const c_void, file: u32, loose: u32) {
+    let active = Active {
+        ssl: ssl as u64,
+        file,
+        loose,
+    };
+    // A full LRU map makes room; on failure the handshake goes unseen here and is seen on the wire.
+    let _ = ACTIVE.insert(bpf_get_current_pid_tgid(), active, 0);
+}
+
+/// The offsets for a session, unless it is not one of TLS over TCP.
+#[inline(always)]
+fn offsets(ssl: *const c_void, file: u32) -> Option<&'static OpensslOffsets> {
+    let offsets = FILES.get(file)?;
+    if offsets.kind != UNAVAILABLE && field::<u32>(ssl, offsets.kind) != Some(0) {
+        return None;
+    }
+    Some(offsets)
+}
+
+/// Sends what the library knows of a session, unless that has seen no ClientHello yet.
+#[inline(always)]
+fn tell(ssl: *const c_void, file: u32, moment: LibraryMoment, reason: u32, flags: u32) {
+    let Some(offsets) = offsets(ssl, file) else {
+        return;
+    };
+    let s3 = if offsets.s3 == UNAVAILABLE {
+        Some(ssl)
+    } else {
+        field::<u64>(ssl, offsets.s3).map(|s3| s3 as *const c_void)
+    };
+    let Some(s3) = s3 else {
+        return;
+    };
+    let random = field::<[u64; 4]>(s3, offsets.client_random);
+    let Some(random) = random.filter(|random| random[0] | random[1] | random[2] | random[3] != 0)
+    else {
+        return;
+    };
+    send::<LibraryRecord>(Lost::LIBRARY, |record| {
+        record.header = header(0, Kind::LIBRARY, 0, 0, moment.0);
+        current_task(&mut record.task);
+        record.session = ssl as u64;
+        for (to, from) in record.random.as_chunks_mut::<8>().0.iter_mut().zip(random) {
+            *to = from.to_ne_bytes();
+        }
+        record.reason = reason;
+        record.file = file;
+        record.flags = flags;
+        record.reserved = 0;
+        let mut fields = 0;
+        let mut read = |offset, bit| {
+            let value = field::<u32>(ssl, offset);
+            if value.is_some() {
+                fields |= bit;
+            }
+            value.unwrap_or(0)
+        };
+        record.version = read(offsets.version, FIELD_VERSION);
+        record.state = read(offsets.state, FIELD_STATE);
+        record.server = read(offsets.server, FIELD_SERVER);
+        record.early_data = read(offsets.early_data, FIELD_EARLY_DATA);
+        record.resumed = read(offsets.resumed, FIELD_RESUMED);
+        record.verify_result = read(offsets.verify_result, FIELD_VERIFY_RESULT);
+        record.early_data_ok = read(offsets.early_data_ok, FIELD_EARLY_DATA_OK);
+        let alpn = text(s3, offsets.alpn, offsets.alpn_length, &mut record.alpn);
+        record.alpn_length = alpn.unwrap_or(0);
+        if alpn.is_some() {
+            fields |= FIELD_ALPN;
+        }
+        let session = field::<u64>(ssl, offsets.session).unwrap_or(0) as *const c_void;
+        let (at, length) = (offsets.session_alpn, offsets.session_alpn_length);
+        let alpn = text(session, at, length, &mut record.session_alpn);
+        record.session_alpn_length = alpn.unwrap_or(0);
+        if alpn.is_some() {
+            fields |= FIELD_SESSION_ALPN;
+        }
+        record.fields = fields;
+    });
+}
+
+/// Copies what a pointer and a length of an object name, as much as fits; its length, `None` where
+/// that is not known.
+#[inline(always)]
+fn text(base: *const c_void, pointer: u32, length: u32, to: &mut [u8; 64]) -> Option<u32> {
+    *to = [0; 64];
+    let pointer = field::<u64>(base, pointer)?;
+    let length = field::<u32>(base, length)?;
+    if pointer == 0 || length == 0 {
+        return Some(0);
+    }
+    let size = if length > 64 { 64 } else { length };
+    // SAFETY: room for `size` bytes, at most 64; the helper does not fault.
+    let result =
+        unsafe { bpf_probe_read_user_raw(to.as_mut_ptr().cast(), size, pointer as *const c_void) };
+    (result == 0).then_some(length)
+}
+
+/// A field of the object at `base` in the process's memory.
+#[inline(always)]
+fn field<T: Copy>(base: *const c_void, offset: u32) -> Option<T> {
+    if offset == UNAVAILABLE {
+        return None;
+    }
+    // SAFETY: the helper checks the address and does not fault.
+    unsafe { bpf_probe_read_user(base.wrapping_byte_add(offset as usize).cast::<T>()) }.ok()
+}

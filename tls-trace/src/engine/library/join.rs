@@ -1,0 +1,118 @@
+//! Finds the connection that a library talks about.
+
+use crate::{
+    engine::{
+        connection::{Connection, ProcessSource},
+        peers::Peers,
+        table::Table,
+        tracker::Tracker,
+    },
+    event::{ConnectionId, LibraryEvent, Timestamp},
+    report::Phase,
+};
+
+use super::Said;
+
+/// How often a library's words found their connection.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Joins {
+    /// By ClientHello.random and role.
+    pub client_random: u64,
+    /// Not found: its bytes were not captured, it is gone already, or it is not over TCP.
+    pub none: u64,
+    /// Several found, and nothing told them apart: a proxy passed the ClientHello on.
+    pub ambiguous: u64,
+    /// Found, but not believed: an error that the thread may have made elsewhere.
+    pub doubtful: u64,
+}
+
+/// Why the words of a library belong nowhere.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum NotFound {
+    None,
+    Ambiguous,
+}
+
+impl Tracker {
+    /// Takes what a library said; the connection that it is about.
+    pub(in crate::engine) fn library(
+        &mut self,
+        event: &LibraryEvent,
+        at: Timestamp,
+    ) -> Option<ConnectionId> {
+        let joins = &mut self.stats.joins;
+        let id = match find(&self.peers, &mut self.connections, event) {
+            Ok(id) => id,
+            Err(NotFound::None) => {
+                joins.none += 1;
+                return None;
+            }
+            Err(NotFound::Ambiguous) => {
+                joins.ambiguous += 1;
+                return None;
+            }
+        };
+        let connection = self.connections.get_mut(id)?;
+        if event.loose && !is_plausible(connection, event) {
+            joins.doubtful += 1;
+            return None;
+        }
+        joins.client_random += 1;
+        connection.touch(at);
+        connection.found_process(ProcessSource::Library, &event.task, &mut self.names);
+        let moment = connection.moment(at);
+        let said = &mut connection.tls_mut().library;
+        said.get_or_insert_with(|| Box::new(Said::new(event.library)))
+            .take(event, moment);
+        Some(id)
+    }
+}
+
+/// Both ends of a connection on this host share the random, and a proxy that passes a ClientHello on
+/// has it twice more: the role tells the ends apart, the process the rest.
+fn find(
+    peers: &Peers,
+    connections: &mut Table,
+    event: &LibraryEvent,
+) -> Result<ConnectionId, NotFound> {
+    let roles = [true, false].into_iter();
+    let candidates = roles.filter(|sent| event.server != Some(*sent));
+    let candidates = candidates.flat_map(|sent| peers.by_random(&event.random, sent));
+    // What the process of each is; where it is not known yet, it may be this one.
+    let mut here = Vec::new();
+    for id in candidates {
+        let connection = connections.get_mut(id);
+        if let Some(connection) = connection.filter(|connection| connection.tls.is_some()) {
+            let pid = connection.process.as_ref().map(|process| process.pid);
+            here.push((id, pid.map(|pid| pid == event.task.pid)));
+        }
+    }
+    let only = |mut ids: Vec<ConnectionId>| match ids.pop() {
+        Some(id) if ids.is_empty() => Some(id),
+        _ => None,
+    };
+    let with = |wanted: &[Option<bool>]| {
+        let ids = here.iter().filter(|(_, same)| wanted.contains(same));
+        ids.map(|(id, _)| *id).collect::<Vec<_>>()
+    };
+    match here[..] {
+        [] => Err(NotFound::None),
+        // Which process it is need not agree: a parent may have accepted for it.
+        [(id, _)] => Ok(id),
+        _ => only(with(&[Some(true)]))
+            .or_else(|| only(with(&[Some(true), None])))
+            .ok_or(NotFound::Ambiguous),
+    }
+}
+
+/// Whether an error that is known only by its thread belongs here: the process is the same, and the
+/// connection is in a state in which errors happen.
+fn is_plausible(connection: &Connection, event: &LibraryEvent) -> bool {
+    let process = connection.process.as_ref();
+    let same = process.is_some_and(|process| process.pid == event.task.pid);
+    let failing = connection.tls.as_deref().is_some_and(|tls| {
+        let alerted = tls.fatal_alert().is_some() || tls.early_alert.is_some();
+        tls.phase() < Phase::Finished || (alerted && !tls.times.established_at.happened())
+    });
+    same && failing
+}

@@ -1,0 +1,255 @@
+//! What the TLS library of one end said, and what that means.
+
+mod join;
+mod reasons;
+mod verify;
+
+use super::{alert, handshake::Handshake, moment::Moment};
+use crate::{
+    event::{Direction, LibraryEvent, LibraryMoment, LibraryName},
+    report::{Cause, EarlyData, EarlyDataOutcome, EarlyDataReason, Library},
+};
+
+pub use self::join::Joins;
+
+/// `SSL_AD_REASON_OFFSET`: this much more than the description of an alert that was received.
+const ALERT_OFFSET: u32 = 1000;
+/// `SSL_R_TOO_MUCH_EARLY_DATA`; its alert is `unexpected_message`.
+const TOO_MUCH_EARLY_DATA: u32 = 164;
+/// `SSL_R_CERTIFICATE_VERIFY_FAILED`.
+const CERTIFICATE_VERIFY_FAILED: u32 = 134;
+
+/// Facts from the library of one end.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Said {
+    name: LibraryName,
+    /// Its first error, unless the handshake went on to complete.
+    failure: Option<Failure>,
+    /// Its state machine reached the end of the handshake.
+    done: bool,
+    version: Option<u16>,
+    /// Protocol selected, empty for none; known when done.
+    alpn: Option<Box<str>>,
+    resumed: Option<bool>,
+    early_data: Option<EarlyData>,
+    verify_result: Option<u32>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Failure {
+    at: Moment,
+    reason: u32,
+}
+
+/// Whose decision a failure was, and why.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Explanation {
+    /// The library only tells of an alert from the peer.
+    pub(super) by_peer: bool,
+    pub(super) cause: Cause,
+}
+
+impl Said {
+    pub(super) fn new(name: LibraryName) -> Self {
+        Self {
+            name,
+            failure: None,
+            done: false,
+            version: None,
+            alpn: None,
+            resumed: None,
+            early_data: None,
+            verify_result: None,
+        }
+    }
+
+    /// Takes one event.
+    pub(super) fn take(&mut self, event: &LibraryEvent, at: Moment) {
+        match event.moment {
+            LibraryMoment::Failed { reason } => {
+                self.failure.get_or_insert(Failure { at, reason });
+            }
+            // What had gone wrong on the way was not the end.
+            LibraryMoment::HandshakeReturned if event.done == Some(true) => self.failure = None,
+            LibraryMoment::HandshakeReturned | LibraryMoment::Freed => {}
+        }
+        if self.failure.is_none() || self.verify_result.is_none() {
+            self.verify_result = event.verify_result.or(self.verify_result);
+        }
+        if event.done == Some(true) {
+            self.done = true;
+            self.version = event.version.or(self.version);
+            self.alpn = event.alpn.as_deref().map(Into::into).or(self.alpn.take());
+            self.resumed = event.resumed.or(self.resumed);
+        }
+        // A client's library says "rejected" until the answer is there; a server's decides before it
+        // returns. The first word counts: the session is another one once new tickets were made.
+        let returned = event.moment == LibraryMoment::HandshakeReturned;
+        if event.done == Some(true) || (returned && event.server == Some(true)) {
+            self.early_data = self.early_data.or(early_data(event));
+        }
+    }
+
+    pub(super) fn name(&self) -> LibraryName {
+        self.name
+    }
+
+    /// What its failure means, where that is known.
+    pub(super) fn explanation(&self) -> Option<Explanation> {
+        let reason = self.failure?.reason;
+        if let Some(description) = alert_received(reason) {
+            let cause = alert::cause(description);
+            return Some(Explanation {
+                by_peer: true,
+                cause,
+            });
+        }
+        let cause = match reason {
+            CERTIFICATE_VERIFY_FAILED => verify::cause(self.verify_result.unwrap_or(verify::OK)),
+            101 => Cause::NoSharedGroup,
+            193 => Cause::NoSharedCipher,
+            TOO_MUCH_EARLY_DATA => Cause::UnexpectedMessage,
+            199 => Cause::CertificateRequired,
+            235 => Cause::NoApplicationProtocol,
+            // unknown_protocol, unsupported_protocol, unsupported_ssl_version, wrong_ssl_version
+            252 | 258 | 259 | 266 => Cause::ProtocolVersion,
+            _ => return None,
+        };
+        Some(Explanation {
+            by_peer: false,
+            cause,
+        })
+    }
+
+    /// The alert that it says it received.
+    pub(super) fn received_alert(&self) -> Option<u8> {
+        alert_received(self.failure?.reason)
+    }
+
+    /// When it failed, and its words for it.
+    pub(super) fn failure_fact(&self) -> Option<(Moment, String)> {
+        let failure = self.failure?;
+        let name = self.name.label();
+        let mut fact = match alert_received(failure.reason) {
+            Some(description) => format!(
+                "{name} received alert {description} {}",
+                crate::wire::names::alert(description)
+            ),
+            None => format!(
+                "{name} failed: {} {}",
+                failure.reason,
+                reason_name(failure.reason)
+            ),
+        };
+        if failure.reason == CERTIFICATE_VERIFY_FAILED
+            && let Some(result) = self.verify_result
+        {
+            let name = verify::name(result).unwrap_or("unknown");
+            fact = format!("{fact}, {result} {name}");
+        }
+        Some((failure.at, fact))
+    }
+
+    /// The application protocol selected, empty for none; absent before the end of the handshake.
+    pub(super) fn alpn(&self) -> Option<&str> {
+        self.alpn.as_deref()
+    }
+
+    pub(super) fn resumed(&self) -> Option<bool> {
+        self.resumed
+    }
+
+    /// What became of early data that was offered, and why.
+    pub(super) fn early_data(&self) -> Option<EarlyData> {
+        let reason = self.failure.map(|failure| failure.reason);
+        if reason == Some(TOO_MUCH_EARLY_DATA) {
+            return Some(EarlyData {
+                outcome: EarlyDataOutcome::Aborted,
+                reason: Some(EarlyDataReason::TooMuchData),
+            });
+        }
+        self.early_data
+    }
+
+    /// Whether the wire says otherwise.
+    pub(super) fn contradicts(&self, tls: &Handshake) -> bool {
+        let version = self
+            .version
+            .is_some_and(|version| tls.times.server_hello_at.happened() && version != tls.version);
+        let alert = self.received_alert().is_some_and(|description| {
+            let from_peer = |direction| direction == Direction::Ingress;
+            let seen = tls.fatal_alert().filter(|seen| from_peer(seen.direction));
+            seen.is_some_and(|seen| seen.description != description)
+        });
+        let early_data = match (self.early_data(), tls.early_data_on_wire()) {
+            (Some(said), Some(seen)) => matches!(
+                (said.outcome, seen.outcome),
+                (EarlyDataOutcome::Accepted, EarlyDataOutcome::Rejected)
+                    | (EarlyDataOutcome::Rejected, EarlyDataOutcome::Accepted)
+            ),
+            _ => false,
+        };
+        version || alert || early_data
+    }
+
+    /// For the report.
+    pub(super) fn report(&self) -> Library {
+        let reason = self.failure.map(|failure| failure.reason);
+        let verify_result = self.verify_result.filter(|result| *result != verify::OK);
+        Library {
+            name: self.name,
+            reason,
+            reason_name: reason.map(reason_name),
+            verify_result,
+            verify_name: verify_result.and_then(verify::name).map(str::to_owned),
+            joined_by: crate::report::JoinKey::ClientRandom,
+        }
+    }
+}
+
+/// What an event says of early data, once it is decided.
+fn early_data(event: &LibraryEvent) -> Option<EarlyData> {
+    if event.early_data_accepted? {
+        return Some(EarlyData {
+            outcome: EarlyDataOutcome::Accepted,
+            reason: None,
+        });
+    }
+    let server = event.server?;
+    let other_alpn = event
+        .session_alpn
+        .as_ref()
+        .zip(event.alpn.as_ref())
+        .map(|(before, now)| before != now);
+    let reason = match (event.resumed, event.early_data_consistent) {
+        (Some(false), _) => Some(EarlyDataReason::PskNotAccepted),
+        // A client finds only the application protocol to contradict the session (final_alpn() and
+        // tls_parse_stoc_alpn() of OpenSSL), a server the ticket's age, too (tls_parse_ctos_psk()).
+        (Some(true), Some(false)) if !server => Some(EarlyDataReason::AlpnMismatch),
+        (Some(true), Some(false)) => other_alpn.map(|other| {
+            if other {
+                EarlyDataReason::AlpnMismatch
+            } else {
+                EarlyDataReason::TicketAge
+            }
+        }),
+        // Nothing but what the application allows is left (final_early_data()).
+        (Some(true), Some(true)) if server => Some(EarlyDataReason::ServerPolicy),
+        _ => None,
+    };
+    Some(EarlyData {
+        outcome: EarlyDataOutcome::Rejected,
+        reason,
+    })
+}
+
+fn alert_received(reason: u32) -> Option<u8> {
+    u8::try_from(reason.checked_sub(ALERT_OFFSET)?).ok()
+}
+
+fn reason_name(reason: u32) -> String {
+    if let Some(description) = alert_received(reason) {
+        return format!("alert_{}", crate::wire::names::alert(description));
+    }
+    reasons::name(reason).unwrap_or("unknown").to_owned()
+}

@@ -1,0 +1,251 @@
+//! What a TLS library adds to what the wire shows.
+
+use rstest::rstest;
+
+use super::{
+    bytes::*,
+    story::{Story, task},
+};
+use crate::{
+    event::{EventKind, LibraryEvent, LibraryMoment, LibraryName},
+    report::{Cause, Confidence, EarlyDataOutcome, Initiator, Notice, Outcome},
+};
+
+/// Processes of [`Story`]'s two ends.
+const CURL: u32 = 100;
+const NGINX: u32 = 200;
+
+/// What OpenSSL says of the session whose ClientHello [`client_hello`] makes.
+fn said(moment: LibraryMoment) -> LibraryEvent {
+    LibraryEvent {
+        library: LibraryName::Openssl,
+        moment,
+        task: task(CURL, "curl"),
+        random: [7; 32],
+        server: Some(false),
+        done: Some(false),
+        version: Some(TLS13),
+        early_data_accepted: None,
+        early_data_consistent: Some(true),
+        session_alpn: Some(String::new()),
+        resumed: Some(false),
+        verify_result: Some(0),
+        alpn: Some(String::new()),
+        loose: false,
+    }
+}
+
+fn failed(reason: u32) -> LibraryEvent {
+    said(LibraryMoment::Failed { reason })
+}
+
+fn completed() -> LibraryEvent {
+    LibraryEvent {
+        done: Some(true),
+        ..said(LibraryMoment::HandshakeReturned)
+    }
+}
+
+fn tell(story: &mut Story, event: LibraryEvent) {
+    story.event(EventKind::Library(event));
+}
+
+fn hello_with_alpn() -> Vec<u8> {
+    client_hello(Offer {
+        alpn: Some("h2"),
+        ..Offer::default()
+    })
+}
+
+#[rstest]
+#[case(10, Cause::CertificateExpired, "cert_has_expired")]
+#[case(18, Cause::CertificateUnknownCa, "depth_zero_self_signed_cert")]
+#[case(23, Cause::CertificateRevoked, "cert_revoked")]
+#[case(62, Cause::CertificateHostnameMismatch, "hostname_mismatch")]
+fn the_verify_result_is_the_cause_though_the_alert_is_encrypted(
+    #[case] result: u32,
+    #[case] cause: Cause,
+    #[case] name: &str,
+) {
+    let mut story = Story::client();
+    story
+        .sends(client_hello(Offer::default()))
+        .gets(flight_13());
+    let event = LibraryEvent {
+        verify_result: Some(result),
+        ..failed(134)
+    };
+    tell(&mut story, event);
+    story.sends(data(ALERT)).closes().gets_fin().ends();
+    let report = story.report();
+    assert_eq!(report.verdict.outcome, Outcome::Failed);
+    assert_eq!(report.verdict.cause, cause);
+    assert_eq!(report.verdict.initiator, Initiator::ClientApp);
+    assert_eq!(report.verdict.confidence, Confidence::Certain);
+    let library = report.library.as_ref().expect("the library spoke");
+    assert_eq!(library.reason, Some(134));
+    assert_eq!(
+        library.reason_name.as_deref(),
+        Some("certificate_verify_failed")
+    );
+    assert_eq!(library.verify_name.as_deref(), Some(name));
+}
+
+#[test]
+fn an_alert_received_behind_encryption_is_named() {
+    let mut story = Story::client();
+    story
+        .sends(client_hello(Offer::default()))
+        .gets(flight_13())
+        .sends([data(900), data(281), data(FINISHED)].concat());
+    tell(&mut story, completed());
+    story.gets(data(ALERT));
+    // Read by SSL_read, long after SSL_do_handshake: known by its thread only.
+    let event = LibraryEvent {
+        loose: true,
+        done: Some(true),
+        ..failed(1045)
+    };
+    tell(&mut story, event);
+    story.gets_fin().closes().ends();
+    let verdict = &story.report().verdict;
+    assert_eq!(verdict.cause, Cause::CertificateExpired);
+    assert_eq!(verdict.initiator, Initiator::ServerApp);
+    assert_eq!(verdict.confidence, Confidence::Certain);
+}
+
+#[rstest]
+#[case::of_another_process(NGINX, false)]
+#[case::after_the_handshake(CURL, true)]
+fn an_error_known_by_its_thread_only_is_doubted(#[case] pid: u32, #[case] established: bool) {
+    let mut story = Story::client();
+    story
+        .sends(client_hello(Offer::default()))
+        .gets(flight_13());
+    if established {
+        story.sends(data(FINISHED)).gets(data(250));
+    }
+    let event = LibraryEvent {
+        task: task(pid, "other"),
+        loose: true,
+        ..failed(134)
+    };
+    tell(&mut story, event);
+    assert_eq!(story.engine.stats().joins.doubtful, 1);
+    story.closes().gets_fin().ends();
+    assert_eq!(story.report().library, None);
+}
+
+#[test]
+fn a_failure_on_the_way_is_forgotten_when_the_handshake_completes() {
+    let mut story = Story::client();
+    story
+        .sends(client_hello(Offer::default()))
+        .gets(flight_13());
+    tell(&mut story, failed(134));
+    story.sends(data(FINISHED));
+    tell(&mut story, completed());
+    story.gets(data(250)).sends(data(100)).gets(data(500));
+    story.sends(data(ALERT)).closes().gets_fin().ends();
+    let report = story.report();
+    assert_eq!(report.verdict.outcome, Outcome::Established);
+    assert_eq!(report.library.as_ref().and_then(|said| said.reason), None);
+}
+
+/// WANT_READ looks like an unfinished handshake, and is no failure.
+#[test]
+fn a_library_that_waits_changes_nothing() {
+    let mut story = Story::client();
+    story.sends(client_hello(Offer::default()));
+    tell(&mut story, said(LibraryMoment::HandshakeReturned));
+    story
+        .gets(flight_13())
+        .sends(data(FINISHED))
+        .gets(data(250));
+    story.sends(data(100)).gets(data(500));
+    story.sends(data(ALERT)).closes().gets_fin().ends();
+    assert_eq!(story.report().verdict.outcome, Outcome::Established);
+}
+
+#[test]
+fn alpn_of_tls_1_3_is_known() {
+    for (selected, expected, notice) in [("h2", Some("h2"), false), ("", None, true)] {
+        let mut story = Story::client();
+        story
+            .sends(hello_with_alpn())
+            .gets(flight_13())
+            .sends(data(FINISHED));
+        let event = LibraryEvent {
+            alpn: Some(selected.to_owned()),
+            ..completed()
+        };
+        tell(&mut story, event);
+        story.gets(data(250)).sends(data(100)).gets(data(500));
+        story.sends(data(ALERT)).closes().gets_fin().ends();
+        let report = story.report();
+        assert_eq!(report.alpn.selected.as_deref(), expected);
+        let told = report.notices.contains(&Notice::AlpnNotNegotiated);
+        assert_eq!(told, notice, "{selected}");
+    }
+}
+
+#[rstest]
+#[case::pending(
+    said(LibraryMoment::HandshakeReturned),
+    EarlyDataOutcome::Accepted,
+    false
+)]
+#[case::rejected(completed(), EarlyDataOutcome::Rejected, true)]
+fn pending_early_data_is_not_rejected(
+    #[case] event: LibraryEvent,
+    #[case] outcome: EarlyDataOutcome,
+    #[case] contradiction: bool,
+) {
+    let mut story = Story::client();
+    let offer = Offer {
+        psk: true,
+        early_data: true,
+        ..Offer::default()
+    };
+    let psk = Selection {
+        psk: true,
+        ..SELECT_13
+    };
+    story.sends(client_hello(offer)).sends(data(40));
+    let event = LibraryEvent {
+        early_data_accepted: Some(false),
+        ..event
+    };
+    story
+        .gets([server_hello(psk), data(36), data(FINISHED)].concat())
+        .sends([data(END_OF_EARLY_DATA), data(FINISHED)].concat());
+    tell(&mut story, event);
+    story.gets(data(250)).sends(data(100)).gets(data(500));
+    story.sends(data(ALERT)).closes().gets_fin().ends();
+    let report = story.report();
+    assert_eq!(report.early_data.map(|data| data.outcome), Some(outcome));
+    let told = report.notices.contains(&Notice::Contradiction);
+    assert_eq!(told, contradiction);
+}
+
+/// Both ends have the same random: the role decides.
+#[test]
+fn the_role_tells_the_two_ends_apart() {
+    let mut story = Story::pair();
+    story.sends(client_hello(Offer::default()));
+    story.switch().gets(client_hello(Offer::default()));
+    let server = LibraryEvent {
+        task: task(NGINX, "nginx"),
+        server: Some(true),
+        ..failed(193)
+    };
+    tell(&mut story, server);
+    story.sends(alert(2, 40)).closes().gets_fin().ends();
+    let report = story.report();
+    assert_eq!(report.verdict.cause, Cause::NoSharedCipher);
+    assert_eq!(report.verdict.initiator, Initiator::ServerApp);
+    let mut unknown = failed(193);
+    unknown.random = [8; 32];
+    tell(&mut story, unknown);
+    assert_eq!(story.engine.stats().joins.none, 1);
+}
