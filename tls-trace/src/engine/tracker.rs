@@ -175,11 +175,9 @@ impl Tracker {
             EventKind::Existing { socket, opened_by } => {
                 connection.existing(socket, *opened_by, names);
             }
-            // Of the listener, taken before.
-            EventKind::ListenOverflow { .. } => {}
             EventKind::Ended => connection.ending_mut().ended = true,
-            // Not of a connection, until it is found which.
-            EventKind::Library(_) => {}
+            // Of a listener, or of a connection that had to be found: taken before.
+            EventKind::ListenOverflow { .. } | EventKind::Library(_) => {}
         }
     }
 
