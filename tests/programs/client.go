@@ -35,6 +35,9 @@ func talk() error {
 	if options["max"] == "1.2" {
 		config.MaxVersion = tls.VersionTLS12
 	}
+	if options["alpn"] != "" {
+		config.NextProtos = strings.Split(options["alpn"], ",")
+	}
 	connection, err := tls.Dial("tcp", os.Args[1], config)
 	if err != nil {
 		return err

@@ -5,11 +5,13 @@ end=talk|leave|close|hold           exchange a line and close_notify | close_not
                                     exchange a line, say "held", exchange another when told to
 rude=1                              mode=bio: wait, send close_notify, leave the answer unread
 ca, cert, name, min, max, ciphers, alpn, count; keepalive=1; timeout=MILLISECONDS (TCP_USER_TIMEOUT);
-reuse=1 (resume the session before), parallel=1 (all at once), patience=SECONDS
+reuse=1 (resume the session before), parallel=THREADS (that share the count), patience=SECONDS,
+pause=SECONDS (before each connection, about)
 """
 
 import asyncio
 import contextlib
+import random
 import select
 import socket
 import ssl
@@ -168,11 +170,16 @@ def one(context):
 
 session = {}
 context = make_context()
-count = int(options.get("count", "1"))
-if "parallel" in options:
-    threads = [threading.Thread(target=one, args=(context,)) for _ in range(count)]
-    for thread in threads:
-        thread.start()
-else:
+
+
+def repeat(count):
     for _ in range(count):
+        time.sleep(random.uniform(0, 2 * float(options.get("pause", "0"))))
         one(context)
+
+
+parallel = int(options.get("parallel", "1"))
+share = int(options.get("count", "1")) // parallel
+threads = [threading.Thread(target=repeat, args=(share,)) for _ in range(parallel)]
+for thread in threads:
+    thread.start()

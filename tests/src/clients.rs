@@ -38,7 +38,17 @@ pub fn python(server: SocketAddr, options: &str) -> Program {
 /// curl, silent, for a path on an HTTPS server.
 #[must_use]
 pub fn curl(server: SocketAddr, path: &str) -> Program {
-    Program::new("curl").args(&format!("-sS --noproxy * https://{server}{path}"))
+    curl_for(&format!("https://{server}{path}"))
+}
+
+/// curl, silent, for a path on a server without TLS.
+#[must_use]
+pub fn curl_in_the_clear(server: SocketAddr, path: &str) -> Program {
+    curl_for(&format!("http://{server}{path}"))
+}
+
+fn curl_for(url: &str) -> Program {
+    Program::new("curl").args("-sS --noproxy *").arg(url)
 }
 
 /// `gnutls-cli`; it talks until its input ends.

@@ -58,8 +58,9 @@ pub(crate) fn have_programs(name: &str, programs: &[&str]) -> Result<bool> {
     Ok(false)
 }
 
-/// Past the test harness, which hides what passed tests print. The harness may be in mid-line.
-fn say_skipped(name: &str, why: &str) {
+/// Says that a test cannot run here. Past the test harness, which hides what passed tests print; it may be
+/// in mid-line.
+pub fn say_skipped(name: &str, why: &str) {
     let _ = writeln!(io::stdout(), "\n{name}: skipped: {why}");
 }
 

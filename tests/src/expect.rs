@@ -158,6 +158,12 @@ impl Expected {
         }
     }
 
+    /// Of that TLS version, as reports name it.
+    #[must_use]
+    pub fn version(self, name: &'static str) -> Self {
+        self.and(name, move |report| report.version.as_deref() == Some(name))
+    }
+
     /// And something else holds of the report.
     #[must_use]
     pub fn and(mut self, what: &'static str, holds: impl Fn(&Report) -> bool + 'static) -> Self {

@@ -74,7 +74,7 @@ impl Netns {
     /// Delays and loses what is sent from here over the cable; `settings` in netem's words.
     ///
     /// # Errors
-    /// The kernel has no netem.
+    /// The kernel has no netem, or does not understand.
     pub fn netem(&self, settings: &str) -> Result<()> {
         let tc = Program::new("tc").args("qdisc replace dev wire root netem");
         self.run(tc.args(settings)).map(drop)

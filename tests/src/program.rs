@@ -104,6 +104,14 @@ impl Program {
         })
     }
 
+    /// Starts it and waits until it listens on a TCP port, without connecting to it.
+    ///
+    /// # Errors
+    /// It cannot be started, ended, or the deadline passed.
+    pub fn listening(self, port: u16) -> Result<Running> {
+        self.start()?.listening(port)
+    }
+
     /// Starts it, gives it no input, and waits for its end.
     ///
     /// # Errors

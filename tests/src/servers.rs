@@ -75,5 +75,5 @@ pub fn nginx_tls(port: u16, workers: u32, certificate: &str) -> Result<Running> 
          ssl_certificate {certificate}; ssl_certificate_key {certificate};\n\
          ssl_protocols TLSv1.2 TLSv1.3;"
     );
-    nginx(port, workers, &settings)?.start()?.listening(port)
+    nginx(port, workers, &settings)?.listening(port)
 }

@@ -184,6 +184,21 @@ impl Tracer {
         scrape(address)
     }
 
+    /// Waits until it has made that many reports of connections from or to a port; all of these.
+    ///
+    /// # Errors
+    /// The tracer ended, or wrote something that is no report. Too few reports are not an error here.
+    pub fn reports_of(&self, port: u16, count: usize) -> Result<Vec<Arc<Report>>> {
+        let of_port =
+            |report: &&Arc<Report>| report.local.port() == port || report.remote.port() == port;
+        self.wait(seconds(10.0), Mark(0), |reports| {
+            reports.iter().filter(of_port).count() >= count
+        })?;
+        let mut reports = self.reports(Mark(0));
+        reports.retain(|report| of_port(&report));
+        Ok(reports)
+    }
+
     /// Now, in the stream of reports.
     pub(crate) fn mark(&self) -> Mark {
         Mark(self.seen.lock().reports.len())

@@ -86,7 +86,7 @@ fn held(
         server_end = server_end.within(&pair.server);
         client_end = client_end.within(&pair.client);
     }
-    let server_end = server_end.start()?.listening(case.port())?;
+    let server_end = server_end.listening(case.port())?;
     let client_end = client_end.start()?;
     client_end.until("held")?;
     Ok((server_end, client_end))

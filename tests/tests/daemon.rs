@@ -7,11 +7,11 @@ use std::{
 
 use anyhow::{Result, ensure};
 use aya::programs::ProgramError;
-use tls_trace::report::Cause;
+use tls_trace::report::{Cause, Outcome, Verdict};
 use tls_trace_tests::{
-    Tracer, actor, binary,
+    Expected, Tracer, actor, binary, both,
     certificates::Certificates,
-    clients,
+    clients, describe,
     program::{Finished, Program},
     scratch, seconds, servers, truth,
 };
@@ -135,9 +135,8 @@ fn tail_shows_a_failure_within_a_second() {
             let _ = tail.says_within("connect_refused", seconds(1.0));
         }
         let certificates = Certificates::shared()?;
-        let _server = servers::openssl(case.port(), &certificates.expired())
-            .start()?
-            .listening(case.port())?;
+        let _server =
+            servers::openssl(case.port(), &certificates.expired()).listening(case.port())?;
         clients::openssl(case.address())
             .args(&format!(
                 "-verify_return_error -CAfile {}",
@@ -150,6 +149,37 @@ fn tail_shows_a_failure_within_a_second() {
         let took = ended.elapsed();
         ensure!(took < seconds(1.0), "took {took:?}");
         Ok(())
+    });
+}
+
+/// Its handshake was missed, so nothing is claimed; the daemon that saw it knows better.
+#[test]
+fn connection_open_before_the_start() {
+    truth(&["openssl"], |case| {
+        let certificates = Certificates::shared()?;
+        let _server = servers::openssl(case.port(), &certificates.good()).listening(case.port())?;
+        let mut client = clients::openssl(case.address()).start()?;
+        client.say("abc\n")?;
+        client.until("cba")?;
+        let late = Tracer::start(&scratch()?.join("late.sock"), &[])?;
+        client.finish()?.success()?;
+        let reports = late.reports_of(case.port(), 2)?;
+        ensure!(reports.len() == 2, "{reports:?}");
+        for report in reports {
+            let Verdict {
+                outcome, evidence, ..
+            } = &report.verdict;
+            let said = evidence
+                .iter()
+                .any(|each| each.fact.contains("open before tracing began"));
+            ensure!(
+                *outcome == Outcome::Incomplete && said,
+                "{}",
+                describe(&report)
+            );
+        }
+        late.stop()?;
+        case.expect(both(Expected::ended_by_either))
     });
 }
 

@@ -11,9 +11,8 @@ use tls_trace_tests::{certificates::Certificates, clients, servers, truth};
 fn a_server_that_resets_every_connection() {
     truth(&["python3"], |case| {
         let certificates = Certificates::shared()?;
-        let _server = servers::python(case.port(), &certificates.good(), "cut=0.7")
-            .start()?
-            .listening(case.port())?;
+        let _server =
+            servers::python(case.port(), &certificates.good(), "cut=0.7").listening(case.port())?;
         let options = format!("ca={} end=hold keepalive=1 count=4", certificates.ca());
         let client = clients::python(case.address(), &options).start()?;
         let pid = client.pid();
@@ -84,9 +83,8 @@ fn who_leaves_by_itself_does_not_flap() {
 fn health_checks_do_not_flap() {
     truth(&["python3"], |case| {
         let certificates = Certificates::shared()?;
-        let _server = servers::python(case.port(), &certificates.good(), "")
-            .start()?
-            .listening(case.port())?;
+        let _server =
+            servers::python(case.port(), &certificates.good(), "").listening(case.port())?;
         for _ in 0..20 {
             drop(tls_trace_tests::actor::connect(case.address())?);
         }

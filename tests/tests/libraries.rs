@@ -47,8 +47,22 @@ fn node() {
 }
 
 #[test]
+fn node_tls_1_2() {
+    talks(&["node"], "ok TLSv1.2", |server, ca| {
+        Ok(clients::node(server, ca).arg("TLSv1.2"))
+    });
+}
+
+#[test]
 fn java() {
     talks(&["java"], "ok TLSv1.3", clients::java);
+}
+
+#[test]
+fn java_tls_1_2() {
+    talks(&["java"], "ok TLSv1.2", |server, ca| {
+        Ok(clients::java(server, ca)?.arg("TLSv1.2"))
+    });
 }
 
 #[test]
@@ -69,9 +83,8 @@ fn go_tls_1_2() {
 fn talks(programs: &[&str], says: &str, program: impl Fn(SocketAddr, &str) -> Result<Program>) {
     truth(&[programs, &["python3"]].concat(), |case| {
         let certificates = Certificates::shared()?;
-        let _server = servers::python(case.port(), &certificates.good(), "")
-            .start()?
-            .listening(case.port())?;
+        let _server =
+            servers::python(case.port(), &certificates.good(), "").listening(case.port())?;
         program(case.address(), &certificates.ca())?
             .run()?
             .said(says)?;
@@ -81,16 +94,25 @@ fn talks(programs: &[&str], says: &str, program: impl Fn(SocketAddr, &str) -> Re
 
 #[test]
 fn gnutls() {
+    gnutls_talks("NORMAL", "TLS 1.3");
+}
+
+#[test]
+fn gnutls_tls_1_2() {
+    gnutls_talks("NORMAL:-VERS-TLS1.3", "TLS 1.2");
+}
+
+fn gnutls_talks(priority: &str, version: &'static str) {
     truth(&["gnutls-cli", "openssl"], |case| {
         let certificates = Certificates::shared()?;
-        let _server = servers::openssl(case.port(), &certificates.good())
-            .start()?
-            .listening(case.port())?;
-        let mut client = clients::gnutls(case.address(), &certificates.ca()).start()?;
+        let _server = servers::openssl(case.port(), &certificates.good()).listening(case.port())?;
+        let mut client = clients::gnutls(case.address(), &certificates.ca())
+            .args(&format!("--priority {priority}"))
+            .start()?;
         client.say("abc\n")?;
         client.until("cba")?;
         client.finish()?.success()?;
-        case.expect(both(Expected::ended_by_either))
+        case.expect(both(|end| end.ended_by_either().version(version)))
     });
 }
 
@@ -98,9 +120,7 @@ fn gnutls() {
 fn gnutls_server() {
     truth(&["gnutls-serv", "openssl"], |case| {
         let certificates = Certificates::shared()?;
-        let _server = servers::gnutls(case.port(), &certificates.good())
-            .start()?
-            .listening(case.port())?;
+        let _server = servers::gnutls(case.port(), &certificates.good()).listening(case.port())?;
         let mut client = clients::openssl(case.address()).start()?;
         client.say("abc\n")?;
         client.until("abc")?;
@@ -111,11 +131,20 @@ fn gnutls_server() {
 
 #[test]
 fn curl_and_nginx_with_http_2() {
+    curl_talks("--http2", "TLS 1.3");
+}
+
+#[test]
+fn curl_and_nginx_with_http_2_over_tls_1_2() {
+    curl_talks("--http2 --tls-max 1.2", "TLS 1.2");
+}
+
+fn curl_talks(options: &str, version: &'static str) {
     truth(&["curl", "nginx"], |case| {
         let certificates = Certificates::shared()?;
         let _server = servers::nginx_tls(case.port(), 1, &certificates.good())?;
         clients::curl(case.address(), "/")
-            .args(&format!("--http2 --cacert {}", certificates.ca()))
+            .args(&format!("{options} --cacert {}", certificates.ca()))
             .run()?
             .success()?
             .said("hello")?;
@@ -123,6 +152,7 @@ fn curl_and_nginx_with_http_2() {
         // still watched, which ends some milliseconds after the answer.
         case.expect(both(|end| {
             end.perhaps([Notice::NoCloseNotify])
+                .version(version)
                 .and("h2 offered", |report| {
                     report
                         .alpn
@@ -213,8 +243,7 @@ fn against_untrusted(
     program: impl Fn(SocketAddr, &str) -> Result<Program>,
 ) -> Result<Finished> {
     let certificates = Certificates::shared()?;
-    let _server = servers::python(case.port(), &certificates.untrusted(), "")
-        .start()?
-        .listening(case.port())?;
+    let _server =
+        servers::python(case.port(), &certificates.untrusted(), "").listening(case.port())?;
     program(case.address(), &certificates.ca())?.run()
 }

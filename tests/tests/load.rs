@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    net::SocketAddr,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
@@ -26,9 +27,7 @@ fn two_hundred_at_once_with_three_causes() {
              ssl_protocols TLSv1.3;",
             case.port()
         );
-        let _server = servers::nginx(case.port(), 1, &settings)?
-            .start()?
-            .listening(case.port())?;
+        let _server = servers::nginx(case.port(), 1, &settings)?.listening(case.port())?;
         let crowd = Program::new("python3")
             .arg("-c")
             .arg(include_str!("../programs/crowd.py"))
@@ -216,21 +215,19 @@ fn s_time(case: &Case, options: &str) -> Result<usize> {
 /// nginx with a status page that counts connections.
 struct Nginx {
     _running: Running,
-    status: String,
+    status: SocketAddr,
 }
 
 impl Nginx {
     fn start(case: &Case, certificate: &str) -> Result<Self> {
-        let status = format!("127.0.0.2:{}", case.port());
+        let status = ([127, 0, 0, 2], case.port()).into();
         let settings = format!(
             "listen 127.0.0.1:{} ssl http2; listen {status};\n\
              ssl_certificate {certificate}; ssl_certificate_key {certificate};\n\
              ssl_protocols TLSv1.2 TLSv1.3; ssl_session_cache shared:all:10m;",
             case.port()
         );
-        let running = servers::nginx(case.port(), 2, &settings)?
-            .start()?
-            .listening(case.port())?;
+        let running = servers::nginx(case.port(), 2, &settings)?.listening(case.port())?;
         Ok(Self {
             _running: running,
             status,
@@ -239,8 +236,7 @@ impl Nginx {
 
     /// nginx's own count and the reports agree, and no connection has two reports of one end.
     fn accounts_for(&self, reports: &[Arc<Report>]) -> Result<()> {
-        let answer = Program::new("curl")
-            .args(&format!("-sS --noproxy * http://{}/status", self.status))
+        let answer = clients::curl_in_the_clear(self.status, "/status")
             .run()?
             .success()?;
         let mut numbers = answer

@@ -5,10 +5,7 @@ use std::io::Write;
 use anyhow::Result;
 use tls_trace::report::{Cause, Initiator, Phase};
 use tls_trace_tests::{
-    Case, Expected, actor, both,
-    certificates::Certificates,
-    client, clients,
-    program::{Program, Running},
+    Case, Expected, actor, both, certificates::Certificates, client, clients, program::Running,
     server, servers, truth,
 };
 
@@ -18,8 +15,7 @@ fn plain_http_to_nginx() {
     truth(&["curl", "nginx"], |case| {
         let certificates = Certificates::shared()?;
         let _server = servers::nginx_tls(case.port(), 1, &certificates.good())?;
-        Program::new("curl")
-            .args(&format!("-sS --noproxy * http://{}/", case.address()))
+        clients::curl_in_the_clear(case.address(), "/")
             .run()?
             .said("The plain HTTP request was sent to HTTPS port")?;
         case.expect(both(|end| {
@@ -37,12 +33,8 @@ fn plain_http_to_nginx() {
 fn plain_http_to_gnutls() {
     truth(&["curl", "gnutls-serv"], |case| {
         let certificates = Certificates::shared()?;
-        let _server = servers::gnutls(case.port(), &certificates.good())
-            .start()?
-            .listening(case.port())?;
-        Program::new("curl")
-            .args(&format!("-sS --noproxy * http://{}/", case.address()))
-            .run()?;
+        let _server = servers::gnutls(case.port(), &certificates.good()).listening(case.port())?;
+        clients::curl_in_the_clear(case.address(), "/").run()?;
         case.expect(both(|end| {
             end.failed(
                 Phase::Connected,
@@ -58,14 +50,10 @@ fn plain_http_to_gnutls() {
 fn plain_http_to_openssl() {
     truth(&["curl", "openssl"], |case| {
         let certificates = Certificates::shared()?;
-        let _server = servers::openssl(case.port(), &certificates.good())
-            .start()?
-            .listening(case.port())?;
+        let _server = servers::openssl(case.port(), &certificates.good()).listening(case.port())?;
         clients::openssl_talk(clients::openssl(case.address()))?.success()?;
         case.wait_for(2)?;
-        Program::new("curl")
-            .args(&format!("-sS --noproxy * http://{}/", case.address()))
-            .run()?;
+        clients::curl_in_the_clear(case.address(), "/").run()?;
         let good = both(Expected::ended_by_either);
         let bad = both(|end| {
             end.failed(
@@ -83,9 +71,7 @@ fn plain_http_to_openssl() {
 fn tls_to_plain_nginx() {
     truth(&["curl", "nginx"], |case| {
         let listen = format!("listen {};", case.port());
-        let _server = servers::nginx(case.port(), 1, &listen)?
-            .start()?
-            .listening(case.port())?;
+        let _server = servers::nginx(case.port(), 1, &listen)?.listening(case.port())?;
         clients::curl(case.address(), "/")
             .run()?
             .said("wrong version number")?;
@@ -143,11 +129,8 @@ fn late_tls_to_ssh() {
 fn plain_http_is_not_reported() {
     truth(&["curl", "nginx"], |case| {
         let listen = format!("listen {};", case.port());
-        let _server = servers::nginx(case.port(), 1, &listen)?
-            .start()?
-            .listening(case.port())?;
-        Program::new("curl")
-            .args(&format!("-sS --noproxy * http://{}/", case.address()))
+        let _server = servers::nginx(case.port(), 1, &listen)?.listening(case.port())?;
+        clients::curl_in_the_clear(case.address(), "/")
             .run()?
             .said("hello")?;
         case.expect([])
@@ -159,9 +142,7 @@ fn plain_http_is_not_reported() {
 fn random_bytes_to_a_tls_port() {
     truth(&["gnutls-serv"], |case| {
         let certificates = Certificates::shared()?;
-        let _server = servers::gnutls(case.port(), &certificates.good())
-            .start()?
-            .listening(case.port())?;
+        let _server = servers::gnutls(case.port(), &certificates.good()).listening(case.port())?;
         let noise = (0..4096_u32).map(|index| index.wrapping_mul(2_654_435_761).to_be_bytes()[1]);
         let mut end = actor::connect(case.address())?;
         end.write_all(&noise.collect::<Vec<_>>())?;
@@ -178,9 +159,7 @@ fn random_bytes_to_a_tls_port() {
 fn client_hello_byte_by_byte() {
     truth(&["openssl"], |case| {
         let certificates = Certificates::shared()?;
-        let _server = servers::openssl(case.port(), &certificates.good())
-            .start()?
-            .listening(case.port())?;
+        let _server = servers::openssl(case.port(), &certificates.good()).listening(case.port())?;
         let mut end = actor::connect(case.address())?;
         for byte in actor::client_hello(b"localhost") {
             end.write_all(&[byte])?;
@@ -283,7 +262,5 @@ fn odd_server_name(name: &'static [u8]) {
 
 fn tls_server(case: &Case) -> Result<Running> {
     let certificates = Certificates::shared()?;
-    servers::openssl(case.port(), &certificates.good())
-        .start()?
-        .listening(case.port())
+    servers::openssl(case.port(), &certificates.good()).listening(case.port())
 }

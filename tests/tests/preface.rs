@@ -58,7 +58,6 @@ fn tunnel_through_an_http_proxy() {
     truth(&["openssl", "python3"], |case| {
         let certificates = Certificates::shared()?;
         let _server = servers::python(case.port(), &certificates.good(), "preface=http_connect")
-            .start()?
             .listening(case.port())?;
         let client = Program::new("openssl").args(&format!(
             "s_client -proxy {} -connect localhost:443",
@@ -80,7 +79,6 @@ fn starttls(name: &'static str, preface: Preface) {
             &certificates.good(),
             &format!("preface={preface}"),
         )
-        .start()?
         .listening(case.port())?;
         let name = if preface == Preface::PostgreSql {
             "postgres"
@@ -99,7 +97,6 @@ fn failure_after_starttls() {
     truth(&["openssl", "python3"], |case| {
         let certificates = Certificates::shared()?;
         let _server = servers::python(case.port(), &certificates.untrusted(), "preface=smtp")
-            .start()?
             .listening(case.port())?;
         let trusted = certificates.ca();
         clients::openssl(case.address())
@@ -126,9 +123,7 @@ fn proxy_protocol() {
              ssl_certificate {certificate}; ssl_certificate_key {certificate};",
             case.port()
         );
-        let _server = servers::nginx(case.port(), 1, &settings)?
-            .start()?
-            .listening(case.port())?;
+        let _server = servers::nginx(case.port(), 1, &settings)?.listening(case.port())?;
         clients::curl(case.address(), "/")
             .args("-k --haproxy-protocol")
             .run()?

@@ -25,9 +25,8 @@ fn the_flight_recorder_has_what_was_reported() {
         let folder = scratch()?.join("recordings");
         let mut daemon = Daemon::start(&folder)?;
         let certificates = Certificates::shared()?;
-        let server = servers::openssl(case.port(), &certificates.expired())
-            .start()?
-            .listening(case.port())?;
+        let server =
+            servers::openssl(case.port(), &certificates.expired()).listening(case.port())?;
         for options in [
             "-verify_return_error",
             "-tls1_2 -verify_return_error",

@@ -244,7 +244,6 @@ time.sleep(1000)";
             .arg("-c")
             .arg(SERVER)
             .arg(case.port().to_string())
-            .start()?
             .listening(case.port())?;
         let mut client_end = actor::hello(case.address())?;
         server_end.until("received")?;

@@ -5,8 +5,8 @@ use std::net::{IpAddr, Ipv6Addr};
 use anyhow::Result;
 use tls_trace::report::{Cause, Initiator, Notice, Phase};
 use tls_trace_tests::{
-    Case, Expected, both, certificates::Certificates, clients, netns::Pair, program::Finished,
-    servers, truth,
+    Case, Expected, both, certificates::Certificates, clients, fault::Rules, netns::Pair,
+    program::Finished, servers, truth,
 };
 
 #[test]
@@ -23,9 +23,7 @@ fn tls_1_3() {
 fn established(version: &'static str, name: &'static str) {
     truth(&["openssl"], |case| {
         let certificates = Certificates::shared()?;
-        let _server = servers::openssl(case.port(), &certificates.good())
-            .start()?
-            .listening(case.port())?;
+        let _server = servers::openssl(case.port(), &certificates.good()).listening(case.port())?;
         let program = clients::openssl(case.address()).args(&format!(
             "{version} -servername localhost -verify_return_error -CAfile {}",
             certificates.ca()
@@ -33,7 +31,10 @@ fn established(version: &'static str, name: &'static str) {
         clients::openssl_talk(program)?.success()?;
         case.expect(both(|end| {
             end.ended_by_either()
-                .and("version", |report| report.version.as_deref() == Some(name))
+                .version(name)
+                .and("IPv4, though the server's socket is of IPv6", |report| {
+                    report.local.is_ipv4() && report.remote.is_ipv4()
+                })
                 .and("server name", |report| {
                     report.sni.as_deref() == Some("localhost")
                 })
@@ -65,7 +66,6 @@ fn refused_by_openssl(server_options: &str, client_options: &str, cause: Cause) 
         let certificates = Certificates::shared()?;
         let _server = servers::openssl(case.port(), &certificates.good())
             .args(server_options)
-            .start()?
             .listening(case.port())?;
         let finished = clients::openssl(case.address())
             .args(client_options)
@@ -83,7 +83,6 @@ fn hello_retry_request() {
         let certificates = Certificates::shared()?;
         let _server = servers::openssl(case.port(), &certificates.good())
             .args("-groups P-256")
-            .start()?
             .listening(case.port())?;
         let program = clients::openssl(case.address()).args("-tls1_3 -groups X25519:P-256");
         clients::openssl_talk(program)?.success()?;
@@ -114,9 +113,8 @@ fn certificate_expired() {
 fn rejected_by_client(version: &str, certificate: impl Fn(&Certificates) -> String, cause: Cause) {
     truth(&["openssl"], |case| {
         let certificates = Certificates::shared()?;
-        let _server = servers::openssl(case.port(), &certificate(certificates))
-            .start()?
-            .listening(case.port())?;
+        let _server =
+            servers::openssl(case.port(), &certificate(certificates)).listening(case.port())?;
         let finished = clients::openssl(case.address())
             .args(&format!(
                 "{version} -verify_return_error -verify_hostname localhost -CAfile {}",
@@ -137,9 +135,8 @@ fn client_certificate_present() {
     truth(&["python3"], |case| {
         let certificates = Certificates::shared()?;
         let ca = format!("ca={}", certificates.ca());
-        let _server = servers::python(case.port(), &certificates.good(), &ca)
-            .start()?
-            .listening(case.port())?;
+        let _server =
+            servers::python(case.port(), &certificates.good(), &ca).listening(case.port())?;
         let options = format!("{ca} cert={}", certificates.client());
         clients::python(case.address(), &options)
             .run()?
@@ -164,9 +161,8 @@ fn alpn_silently_not_negotiated_in_tls_1_2() {
 
 fn silent_alpn(case: &Case, version: &str) -> Result<Finished> {
     let certificates = Certificates::shared()?;
-    let _server = servers::python(case.port(), &certificates.good(), "alpn=h2")
-        .start()?
-        .listening(case.port())?;
+    let _server =
+        servers::python(case.port(), &certificates.good(), "alpn=h2").listening(case.port())?;
     clients::python(case.address(), &format!("alpn=http/1.1 max={version}")).run()
 }
 
@@ -174,9 +170,7 @@ fn silent_alpn(case: &Case, version: &str) -> Result<Finished> {
 fn over_ipv6() {
     truth(&["openssl"], |case| {
         let certificates = Certificates::shared()?;
-        let _server = servers::openssl(case.port(), &certificates.good())
-            .start()?
-            .listening(case.port())?;
+        let _server = servers::openssl(case.port(), &certificates.good()).listening(case.port())?;
         let address = (IpAddr::V6(Ipv6Addr::LOCALHOST), case.port()).into();
         clients::openssl_talk(clients::openssl(address))?.success()?;
         case.expect(both(|end| {
@@ -194,7 +188,6 @@ fn between_network_namespaces() {
         let certificates = Certificates::shared()?;
         let _server = servers::openssl(case.port(), &certificates.good())
             .within(&pair.server)
-            .start()?
             .listening(case.port())?;
         for address in [pair.address(case.port()), pair.address_v6(case.port())] {
             let program = clients::openssl(address).within(&pair.client);
@@ -205,21 +198,38 @@ fn between_network_namespaces() {
     });
 }
 
-/// A key share of ML-KEM makes the ClientHello larger than a segment.
+/// A key share of ML-KEM makes the ClientHello larger than a segment, as long names of protocols do more.
 #[test]
 fn client_hello_in_two_segments() {
-    truth(&["ip", "python3", clients::go_program()], |case| {
+    truth(&["ip", "nft", "python3", clients::go_program()], |case| {
         let pair = Pair::create()?;
+        // Segments of their own, as on the wire: not one large packet for the card to cut up.
+        pair.client.ip("link set wire gso_max_segs 1\n")?;
+        let full = format!("tcp dport {} ip length 1500", case.port());
+        let full_segments = Rules::input(&pair.server, &full, "accept")?;
         let certificates = Certificates::shared()?;
         let _server = servers::python(case.port(), &certificates.good(), "bind=10.77.0.2")
             .within(&pair.server)
-            .start()?
             .listening(case.port())?;
-        let ca = format!("ca={}", certificates.ca());
-        clients::go(pair.address(case.port()), &ca)?
+        let alpn = "x".repeat(220);
+        let options = format!("ca={} alpn={alpn}", certificates.ca());
+        clients::go(pair.address(case.port()), &options)?
             .within(&pair.client)
             .run()?
             .said("ok TLS 1.3")?;
-        case.expect(both(|end| end))
+        full_segments.hit(1)?;
+        // That nothing was selected only the server's library can tell, where it is probed.
+        case.expect(both(|end| {
+            end.perhaps([Notice::AlpnNotNegotiated])
+                .and("ClientHello of 1.7 kB", |report| {
+                    let evidence = &report.verdict.evidence;
+                    let length = evidence.iter().find_map(|each| {
+                        let (length, _) =
+                            each.fact.strip_prefix("ClientHello (")?.split_once(' ')?;
+                        length.parse::<usize>().ok()
+                    });
+                    length.is_some_and(|length| length > 1650)
+                })
+        }))
     });
 }

@@ -9,12 +9,20 @@ use tls_trace_tests::{
     Case, certificates::Certificates, clients, netns::Pair, seconds, servers, truth,
 };
 
-/// Handshakes for each row, all at once.
+/// Handshakes for each row.
 const HANDSHAKES: usize = 100;
+/// Clients that share them. Few, and with pauses: the processor shall be no part of the waiting.
+const CLIENTS: usize = 10;
+/// A client waits about so many seconds before each handshake.
+const PAUSE: u64 = 2;
 /// A client gives up after so many seconds.
 const PATIENCE: u64 = 30;
 
 fn main() {
+    println!(
+        "{HANDSHAKES} handshakes a row, {CLIENTS} clients, patience {PATIENCE} s, Linux {}",
+        std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default()
+    );
     println!(
         "| delay, jitter each way | loss each way | handshakes that succeed | ClientHello sent again | most often by one client | ClientHello to ServerHello, median | 90th percentile |"
     );
@@ -36,7 +44,6 @@ fn measure(case: &Case, delay: u32, loss: u32) -> Result<String> {
     let certificates = Certificates::shared()?;
     let _server = servers::python(case.port(), &certificates.good(), "bind=10.77.0.2")
         .within(&pair.server)
-        .start()?
         .listening(case.port())?;
     for end in [&pair.client, &pair.server] {
         end.netem(&format!(
@@ -44,7 +51,7 @@ fn measure(case: &Case, delay: u32, loss: u32) -> Result<String> {
         ))?;
     }
     let options = format!(
-        "ca={} end=close count={HANDSHAKES} parallel=1 patience={PATIENCE}",
+        "ca={} end=close count={HANDSHAKES} parallel={CLIENTS} pause={PAUSE} patience={PATIENCE}",
         certificates.ca()
     );
     let told = clients::python(pair.address(case.port()), &options)
