@@ -39,6 +39,8 @@ enum Task {
     Test(test::Arguments),
     /// Set up, build, and measure what tls-trace costs and what it can take.
     Bench(bench::Arguments),
+    /// Set up, build, and print what delay and loss do to handshakes (docs/netem.md), from a VM.
+    Netem,
     /// Set up, build, and run the daemon.
     Run {
         /// Arguments of `tls-trace run`.
@@ -81,6 +83,7 @@ fn run(task: Task) -> Result<ExitCode> {
         Task::Vm(arguments) => arguments.run(&root),
         Task::Test(arguments) => arguments.run(&root),
         Task::Bench(arguments) => arguments.run(&root),
+        Task::Netem => test::netem(&root),
         Task::Run { arguments } => {
             setup::toolchain(&root)?;
             let mut build = process::cargo(&root);

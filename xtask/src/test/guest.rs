@@ -4,6 +4,7 @@ use std::{
     collections::BTreeMap,
     fs,
     path::{Path, PathBuf},
+    process::ExitCode,
     time::Duration,
 };
 
@@ -16,7 +17,7 @@ use super::{
     suite::{BINARY, GO_CLIENT, PACKAGE, build_go_client, build_release},
 };
 use crate::{
-    process,
+    ebpf, process, setup,
     vm::{Guest, Release, Tree},
 };
 
@@ -62,16 +63,7 @@ pub fn suite(root: &Path, release: Release) -> Result<Outcome> {
     if process::find(QEMU).is_none() {
         return Ok(Outcome::Skipped(format!("no {QEMU}")));
     }
-    let mut tree = installed()?;
-    let mut environment = vec![("TLS_TRACE_TEST_SLOW".to_owned(), SLOWNESS.to_owned())];
-    let mut program = |variable: &str, program: PathBuf| {
-        environment.push((variable.to_owned(), program.display().to_string()));
-        tree.host(&program)
-    };
-    program(BINARY, build_release(root)?)?;
-    if let Some(client) = build_go_client(root)? {
-        program(GO_CLIENT, client)?;
-    }
+    let (mut tree, environment) = equipment(root)?;
     let mut command = ["sh", "-c", RUN_ALL, "sh"].map(str::to_owned).to_vec();
     for test in build_tests(root)? {
         tree.host(&test)?;
@@ -91,6 +83,47 @@ pub fn suite(root: &Path, release: Release) -> Result<Outcome> {
         tally.read(line);
     })?;
     tally.finish(status == 0).map(Outcome::Ran)
+}
+
+/// Prints the table of docs/netem.md, measured in a guest: not every kernel has netem.
+///
+/// # Errors
+/// Something cannot be built, or the guest cannot run.
+pub fn netem(root: &Path) -> Result<ExitCode> {
+    setup::toolchain(root)?;
+    setup::programs(root)?;
+    let (mut tree, mut environment) = equipment(root)?;
+    environment.push(("TLS_TRACE_TEST_STRICT".to_owned(), "1".to_owned()));
+    let mut build = process::cargo(root);
+    build.args(["build", "--quiet", "--package", PACKAGE]);
+    process::run(build.args(["--bin", "netem_table"]))?;
+    let table = ebpf::target_dir(root).join("debug/netem_table");
+    tree.host(&table)?;
+    let guest = Guest {
+        release: Release::V6_12,
+        append: String::new(),
+        tree,
+        environment,
+        command: vec![table.display().to_string()],
+        timeout: 2 * TIMEOUT,
+    };
+    let status = guest.run(root, |line| println!("{line}"))?;
+    Ok(ExitCode::from(u8::try_from(status)?))
+}
+
+/// What the suite's programs need in a guest: files and environment.
+fn equipment(root: &Path) -> Result<(Tree, Vec<(String, String)>)> {
+    let mut tree = installed()?;
+    let mut environment = vec![("TLS_TRACE_TEST_SLOW".to_owned(), SLOWNESS.to_owned())];
+    let mut program = |variable: &str, program: PathBuf| {
+        environment.push((variable.to_owned(), program.display().to_string()));
+        tree.host(&program)
+    };
+    program(BINARY, build_release(root)?)?;
+    if let Some(client) = build_go_client(root)? {
+        program(GO_CLIENT, client)?;
+    }
+    Ok((tree, environment))
 }
 
 /// What the suite uses of this machine.

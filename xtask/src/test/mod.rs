@@ -13,6 +13,7 @@ use anyhow::{Context as _, Result};
 
 use crate::{setup, vm::Release};
 use count::Count;
+pub use guest::netem;
 
 /// What to test.
 #[derive(Debug, clap::Args)]

@@ -42,7 +42,7 @@ impl Arguments {
     pub fn run(self, root: &Path) -> Result<ExitCode> {
         let mut tree = Tree::default();
         for path in &self.file {
-            tree.host(&path.canonicalize()?)?;
+            tree.host(&std::path::absolute(path)?)?;
         }
         let (program, arguments) = self.command.split_first().context("required by clap")?;
         let program = if program.contains('/') {
