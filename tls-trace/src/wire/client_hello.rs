@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use super::{
-    extension::{self, extensions},
+    extension::{self, read_extensions},
     message::ClientHello,
     reader::{Reader, u16_list},
 };
@@ -24,14 +24,7 @@ impl ClientHello {
             ..Self::default()
         };
         let _compression_methods = reader.vector8()?;
-        if reader.is_empty() {
-            return Some(hello); // SSL 3.0 and TLS 1.0 may have no extensions at all.
-        }
-        for (kind, data) in extensions(reader.vector16()?) {
-            hello.extensions.push(kind);
-            // None: the extension breaks its format, and its fields stay as if it were absent.
-            let _ = hello.extension(kind, data);
-        }
+        hello.extensions = read_extensions(&mut reader, |kind, data| hello.extension(kind, data))?;
         Some(hello)
     }
 

@@ -13,11 +13,24 @@ pub(super) const SUPPORTED_VERSIONS: u16 = 43;
 pub(super) const KEY_SHARE: u16 = 51;
 pub(super) const ENCRYPTED_CLIENT_HELLO: u16 = 0xfe0d;
 
-/// Type and data of each extension. Ends at the first one whose framing is broken: what was well
-/// framed before it is still worth having.
-pub(super) fn extensions(list: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
-    let mut reader = Reader::new(list);
-    std::iter::from_fn(move || Some((reader.u16()?, reader.vector16()?)))
+/// Hands each extension at the end of a hello to `take`, as type and data, and returns the types. There may
+/// be none at all (RFC 5246 §7.4.1.2). Ends at the first one whose framing is broken: what was well framed
+/// before it is still worth having. One that breaks its own format (`take` returns `None`) counts as present
+/// and is otherwise ignored.
+pub(super) fn read_extensions(
+    reader: &mut Reader,
+    mut take: impl FnMut(u16, &[u8]) -> Option<()>,
+) -> Option<Vec<u16>> {
+    let mut kinds = Vec::new();
+    if reader.is_empty() {
+        return Some(kinds);
+    }
+    let mut list = Reader::new(reader.vector16()?);
+    while let Some((kind, data)) = list.u16().zip(list.vector16()) {
+        kinds.push(kind);
+        let _ = take(kind, data);
+    }
+    Some(kinds)
 }
 
 /// Whether a number is one of those reserved to keep peers tolerant (RFC 8701): `0x0a0a`,
@@ -41,8 +54,13 @@ mod tests {
 
     #[test]
     fn extensions_before_a_broken_one_are_kept() {
-        let list = [0, 1, 0, 1, 9, 0, 2, 0, 0, 0, 3, 0, 4, 7];
-        let found: Vec<_> = extensions(&list).collect();
-        assert_eq!(found, [(1, &[9][..]), (2, &[][..])]);
+        let list = [0, 14, 0, 1, 0, 1, 9, 0, 2, 0, 0, 0, 3, 0, 4, 7];
+        let mut found = Vec::new();
+        let kinds = read_extensions(&mut Reader::new(&list), |kind, data| {
+            found.push((kind, data.to_vec()));
+            None
+        });
+        assert_eq!(kinds, Some(vec![1, 2]));
+        assert_eq!(found, [(1, vec![9]), (2, vec![])]);
     }
 }

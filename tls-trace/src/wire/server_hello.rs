@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use super::{
-    extension::{self, extensions},
+    extension::{self, read_extensions},
     message::ServerHello,
     reader::Reader,
 };
@@ -33,14 +33,7 @@ impl ServerHello {
             ..Self::default()
         };
         let _compression_method = reader.u8()?;
-        if reader.is_empty() {
-            return Some(hello);
-        }
-        for (kind, data) in extensions(reader.vector16()?) {
-            hello.extensions.push(kind);
-            // None: the extension breaks its format, and its fields stay as if it were absent.
-            let _ = hello.extension(kind, data);
-        }
+        hello.extensions = read_extensions(&mut reader, |kind, data| hello.extension(kind, data))?;
         Some(hello)
     }
 
