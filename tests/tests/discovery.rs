@@ -14,6 +14,7 @@ use tls_trace::{
     discover::library::{FileId, Finder, Observer},
     inspect::{Coverage, Family, Inspection},
 };
+use tls_trace_tests::say_skipped;
 
 const SOON: Duration = Duration::from_secs(60);
 
@@ -100,15 +101,18 @@ fn python(library: &Path) -> Command {
     command
 }
 
-/// The libssl that `openssl` uses.
+/// The libssl that Python uses.
 fn libssl() -> Result<PathBuf> {
-    let listed = Command::new("sh")
-        .args(["-c", "ldd $(which openssl)"])
-        .output()?;
-    let listed = String::from_utf8(listed.stdout)?;
-    let line = listed.lines().find(|line| line.contains("libssl"));
-    let path = line.and_then(|line| line.split_whitespace().nth(2));
-    Ok(path.context("openssl has no libssl")?.into())
+    const FIND: &str = "import _ssl; [path] = {line.split()[-1] for line in open('/proc/self/maps') \
+                        if 'libssl' in line}; print(path)";
+    let found = Command::new("python3").args(["-c", FIND]).output()?;
+    let path = String::from_utf8(found.stdout)?;
+    ensure!(
+        !path.is_empty(),
+        "{}",
+        String::from_utf8_lossy(&found.stderr)
+    );
+    Ok(path.trim().into())
 }
 
 fn copy(folder: &Path, name: &str) -> Result<PathBuf> {
@@ -201,7 +205,10 @@ fn containers_of_one_image_share_a_file() -> Result<()> {
     let one = match container(1) {
         Ok(one) => one,
         Err(error) => {
-            println!("skipped: no overlay: {error}");
+            say_skipped(
+                "containers_of_one_image_share_a_file",
+                &format!("no overlay: {error}"),
+            );
             return Ok(());
         }
     };
