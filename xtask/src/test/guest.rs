@@ -24,12 +24,13 @@ use crate::{
 /// What guests run in.
 pub const QEMU: &str = "qemu-system-x86_64";
 
-/// Programs that the suite starts. Java is missing: it is large, and slow when emulated.
+/// Programs that the suite starts.
 const PROGRAMS: &[&str] = &[
     "curl",
     "gnutls-cli",
     "gnutls-serv",
     "ip",
+    "java",
     "nft",
     "nginx",
     "node",
@@ -131,7 +132,9 @@ fn installed() -> Result<Tree> {
     let mut tree = Tree::default();
     let programs = PROGRAMS.iter().filter_map(|program| process::find(program));
     let files = FILES.iter().map(PathBuf::from);
-    for path in programs.chain(files).chain(python_library()?) {
+    // Java's first: a folder that came with one library of it would count as there.
+    let parts = java_runtime().into_iter().chain(programs).chain(files);
+    for path in parts.chain(python_library()?) {
         // What is missing, the suite names.
         if path.exists() {
             tree.host(&path)?;
@@ -156,6 +159,17 @@ fn build_tests(root: &Path) -> Result<Vec<PathBuf>> {
     }
     ensure!(!programs.is_empty(), "{PACKAGE} has no tests");
     Ok(programs.into_values().collect())
+}
+
+/// What Java's launcher reads: its home is found from the program itself.
+fn java_runtime() -> Vec<PathBuf> {
+    let program = process::find("java").and_then(|java| java.canonicalize().ok());
+    let home = program.as_deref().and_then(|java| java.ancestors().nth(2));
+    let part = |name| home.map(|home| home.join(name));
+    ["conf", "lib", "release"]
+        .into_iter()
+        .filter_map(part)
+        .collect()
 }
 
 /// Debian's Python, whose version is part of the name.
