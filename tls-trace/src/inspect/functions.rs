@@ -46,6 +46,11 @@ pub fn place(elf: &Elf, function: Function) -> Result<Option<Place>, Error> {
         return Ok(None);
     };
     let decoder = decode::decoder(elf.architecture);
+    let mut code = [0; LONGEST];
+    let length = elf.reader.paged(&mut code, offset)?;
+    if decoder.decode(&code[..length], function.address).is_none() {
+        return Ok(None);
+    }
     let mut place = Place {
         offset,
         size: function.size,
@@ -62,12 +67,11 @@ pub fn place(elf: &Elf, function: Function) -> Result<Option<Place>, Error> {
         let Some(at) = elf.code_offset(address) else {
             break;
         };
-        let mut code = [0; LONGEST];
         let length = elf.reader.paged(&mut code, at)?;
         let Some(instruction) = decoder.decode(&code[..length], address) else {
             // Where instructions cannot be told apart, no address inside is safe to probe.
             place.returns.clear();
-            return Ok((address != function.address).then_some(place));
+            return Ok(Some(place));
         };
         for step in &instruction.steps {
             match step {

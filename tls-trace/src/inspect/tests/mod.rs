@@ -154,6 +154,24 @@ fn an_accessor_that_tells_nothing_is_not_believed() {
     }
 }
 
+/// A function without a size is nowhere either, where its segment lies outside of the file.
+#[test]
+fn two_fields_that_lie_together() {
+    let sample = sample::libssl();
+    let mut refused = 0;
+    let places = || sample.fields.iter().filter(|field| field.len() == 8);
+    for first in places() {
+        let one = Sample {
+            bytes: changed(&sample, first, 0xc500),
+            fields: Vec::new(),
+        };
+        for second in places() {
+            refused += u32::from(try_out(&changed(&one, second, 0)).is_err());
+        }
+    }
+    assert!(refused > 300, "only {refused} were refused");
+}
+
 proptest! {
     #[test]
     fn random_bytes_are_no_library(bytes in vec(any::<u8>(), 0..4096)) {
