@@ -147,7 +147,10 @@ impl Stream {
         }
         let captured = segment.payload.len().min(segment.length as usize);
         let captured = &segment.payload[..captured];
-        if let Some(bytes) = self.reassembly.segment(seq, segment.length, captured) {
+        // The number before an acknowledgment may be that of the FIN, which is no byte.
+        let bare = segment.length == 0 && syn == 0 && !segment.flags.has(TcpFlags::FIN);
+        let from = seq.wrapping_sub(u32::from(bare));
+        if let Some(bytes) = self.reassembly.segment(from, segment.length, captured) {
             self.read(bytes, other, bound, output)?;
             while let Some(bytes) = self.reassembly.waiting() {
                 self.read(&bytes, other, bound, output)?;

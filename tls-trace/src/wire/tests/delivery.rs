@@ -228,6 +228,22 @@ fn a_hole_is_lost_when_no_more_can_fill_it() {
     assert_eq!(conversation.held(), 0);
 }
 
+/// The acknowledgment of the other end's FIN comes after the own one, which has a number and no byte.
+#[test]
+fn the_fin_is_no_hole() {
+    let mut last = segment(TLS13.0.len(), b"");
+    last.flags = TcpFlags(TcpFlags::ACK | TcpFlags::FIN);
+    let acknowledgment = segment(TLS13.0.len() + 1, b"");
+    let mut observations = Vec::new();
+    let mut conversation = Conversation::default();
+    conversation.set_base(Direction::Egress, BASE);
+    for segment in [&segment(0, TLS13.0), &last, &acknowledgment] {
+        conversation.segment(Timestamp(0), segment, &mut observations);
+    }
+    conversation.finish(Timestamp(9), &mut observations);
+    assert_eq!(has_lost(&observations), None);
+}
+
 #[test]
 fn a_hole_is_lost_when_too_much_waits_behind_it() {
     let stream = vec![0x17; 100_000];
