@@ -146,6 +146,32 @@ impl Observer for Hooks {
     }
 }
 
+/// Detaching waits for the kernel, about 0.1 s for each link, which takes none of the CPU's time: many
+/// wait at once.
+const DETACHING: usize = 64;
+
+impl Drop for Hooks {
+    fn drop(&mut self) {
+        let mut hooked: Vec<_> = self.files.drain().flat_map(|(_, hooks)| hooks).collect();
+        let links: Vec<_> = hooked
+            .iter_mut()
+            .flat_map(|one| one.links.drain(..))
+            .collect();
+        let mut waiting: Vec<Vec<Link>> = Vec::new();
+        waiting.resize_with(DETACHING.min(links.len()), Vec::new);
+        for (number, link) in links.into_iter().enumerate() {
+            let waiters = waiting.len();
+            waiting[number % waiters].push(link);
+        }
+        std::thread::scope(|scope| {
+            for links in waiting {
+                // Without a thread the links are dropped here.
+                let _ = std::thread::Builder::new().spawn_scoped(scope, move || drop(links));
+            }
+        });
+    }
+}
+
 fn hook(
     hookers: &mut [Box<dyn Hooker>],
     file: &File,
