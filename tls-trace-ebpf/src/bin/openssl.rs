@@ -10,6 +10,14 @@
     reason = "a program is one function to the kernel's stack limit and to the verifier's bounds"
 )]
 #![expect(
+    clippy::cast_possible_truncation,
+    reason = "cookies are made from 32 bits, sizes are at most 64"
+)]
+#![expect(
+    clippy::incompatible_msrv,
+    reason = "eBPF programs have a toolchain of their own, which is newer"
+)]
+#![expect(
     clippy::needless_pass_by_value,
     reason = "aya's attribute macros pass the context by value"
 )]
@@ -169,7 +177,7 @@ fn failed(library: Option<i32>, reason: Option<i32>) -> u32 {
         active.ssl as *const c_void,
         active.file,
         LibraryMoment::ERROR,
-        reason as u32,
+        reason.cast_unsigned(),
         flags,
     );
     0
