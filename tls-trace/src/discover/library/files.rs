@@ -20,7 +20,7 @@ use crate::inspect::{self, Coverage, Error, Reason};
 
 /// Files remembered.
 const MOST: usize = 16_384;
-/// An inode may become another file's: this is how long its number is trusted.
+/// An inode may become another file's: this is how long the number of one without TLS is trusted.
 const TRUSTED: Duration = Duration::from_secs(1);
 
 /// A version of a file.
@@ -96,7 +96,9 @@ impl Files {
     /// What is in a file that a process has mapped. None: the process is gone, nobody will know.
     pub fn mapped(&mut self, pid: u32, mapping: &Mapping) -> Option<Arc<Known>> {
         let now = Instant::now();
+        // The others are looked at each time: where their fields are depends on it.
         if let Some((at, known)) = self.by_key.get(&mapping.key)
+            && !known.told
             && now.duration_since(*at) < TRUSTED
         {
             return Some(Arc::clone(known));
