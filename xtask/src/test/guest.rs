@@ -4,7 +4,7 @@ use std::{
     collections::BTreeMap,
     fs,
     path::{Path, PathBuf},
-    process::ExitCode,
+    process::{Command, ExitCode},
     time::Duration,
 };
 
@@ -67,6 +67,7 @@ pub fn suite(root: &Path, release: Release) -> Result<Outcome> {
     let (mut tree, environment) = equipment(root)?;
     let mut command = ["sh", "-c", RUN_ALL, "sh"].map(str::to_owned).to_vec();
     for test in build_tests(root)? {
+        let test = stripped(root, &test)?;
         tree.host(&test)?;
         command.push(test.display().to_string());
     }
@@ -159,6 +160,16 @@ fn build_tests(root: &Path) -> Result<Vec<PathBuf>> {
     }
     ensure!(!programs.is_empty(), "{PACKAGE} has no tests");
     Ok(programs.into_values().collect())
+}
+
+/// A copy without debug information, which is most of a program: the guest's memory has to hold them all.
+fn stripped(root: &Path, program: &Path) -> Result<PathBuf> {
+    let folder = ebpf::target_dir(root).join("vm/tests");
+    fs::create_dir_all(&folder)?;
+    let copy = folder.join(program.file_name().context("a program has a name")?);
+    let mut strip = Command::new("strip");
+    process::run(strip.args(["--strip-debug", "-o"]).arg(&copy).arg(program))?;
+    Ok(copy)
 }
 
 /// What Java's launcher reads: its home is found from the program itself.
