@@ -72,8 +72,8 @@ fn ask(libraries: &[PathBuf], folder: Option<&Path>) -> Result<usize> {
         .collect();
     let places = serde_json::to_string(&places)?;
     let answers = pythons(ssl, folder).into_iter().map(|mut python| {
-        let program = concat!(env!("CARGO_MANIFEST_DIR"), "/programs/offsets.py");
-        python.arg(program).args([ssl, crypto]);
+        python.args(["-c", include_str!("../programs/offsets.py")]);
+        python.args([ssl, crypto]);
         run(&mut python, &places)
     });
     let mut output = None;
