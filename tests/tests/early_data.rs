@@ -265,19 +265,19 @@ fn in_order(case: &Case, count: usize) -> Result<Vec<std::sync::Arc<Report>>> {
         Role::Client => report.local.port(),
         _ => report.remote.port(),
     };
-    // By the end of either end, then the client's first.
+    // By the time of the first end, then the client's first: ports do not always grow.
     let ended = |port| {
-        let mut ends = reports
+        let ends = reports
             .iter()
             .filter(|report| port_of_client(report) == port);
-        ends.next().map(|report| report.ended)
+        ends.filter_map(|report| report.time.clone()).min()
     };
     let order: Vec<_> = reports
         .iter()
         .map(|report| (ended(port_of_client(report)), port_of_client(report)))
         .collect();
     let mut keyed: Vec<_> = order.into_iter().zip(reports.drain(..)).collect();
-    keyed.sort_by_key(|(key, report)| (*key, report.role != Role::Client));
+    keyed.sort_by_key(|(key, report)| (key.clone(), report.role != Role::Client));
     Ok(keyed.into_iter().map(|(_, report)| report).collect())
 }
 
