@@ -58,8 +58,8 @@ def serve(sock):
         sock.settimeout(float(options["patience"]))
     if "keepalive" in options:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        for option in (socket.TCP_KEEPIDLE, socket.TCP_KEEPINTVL, socket.TCP_KEEPCNT):
-            sock.setsockopt(socket.IPPROTO_TCP, option, 1)
+        for option, value in ((socket.TCP_KEEPIDLE, 1), (socket.TCP_KEEPINTVL, 1), (socket.TCP_KEEPCNT, 3)):
+            sock.setsockopt(socket.IPPROTO_TCP, option, value)
     time.sleep(float(options.get("late", "0")))
     for number, reply in enumerate(replies.get(options.get("preface"), [])):
         if number > 0:

@@ -152,7 +152,8 @@ pub fn close_with_reset(stream: TcpStream) -> io::Result<()> {
     Ok(())
 }
 
-/// Lets the kernel probe a silent peer after a second, and give up after another.
+/// Lets the kernel probe a silent peer after a second, and give up after three more: a slow machine
+/// answers late.
 ///
 /// # Errors
 /// What setsockopt(2) says.
@@ -160,7 +161,7 @@ pub fn keep_alive(stream: &impl AsFd) -> io::Result<()> {
     setsockopt(stream, sockopt::KeepAlive, &true)?;
     setsockopt(stream, sockopt::TcpKeepIdle, &1)?;
     setsockopt(stream, sockopt::TcpKeepInterval, &1)?;
-    setsockopt(stream, sockopt::TcpKeepCount, &1)?;
+    setsockopt(stream, sockopt::TcpKeepCount, &3)?;
     Ok(())
 }
 

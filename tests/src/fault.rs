@@ -18,12 +18,26 @@ impl<'a> Rules<'a> {
     /// # Errors
     /// nft refuses it.
     pub fn input(netns: &'a Netns, matching: &str, action: &str) -> Result<Self> {
+        Self::at(
+            netns,
+            &["input"],
+            &format!("{matching} counter name hits {action}"),
+        )
+    }
+
+    /// Adds one rule at these hooks, all at once.
+    fn at(netns: &'a Netns, hooks: &[&str], rule: &str) -> Result<Self> {
+        let chain = |hook: &&str| {
+            format!(
+                "chain {hook} {{ type filter hook {hook} priority 0; policy accept;\n{rule}\n}}\n"
+            )
+        };
+        let chains: Vec<_> = hooks.iter().map(chain).collect();
         nft(
             netns,
             &format!(
-                "table inet fault {{\ncounter hits {{\n}}\n\
-                 chain input {{ type filter hook input priority 0; policy accept;\n\
-                 {matching} counter name hits {action}\n}}\n}}"
+                "table inet fault {{\ncounter hits {{\n}}\n{}}}",
+                chains.concat()
             ),
         )?;
         Ok(Self { netns })
@@ -66,6 +80,18 @@ impl Drop for Rules<'_> {
 /// nft refuses it.
 pub fn blackhole(netns: &Netns) -> Result<Rules<'_>> {
     Rules::input(netns, "meta l4proto tcp", "drop")
+}
+
+/// Nothing comes into the namespace or leaves it, from one moment on, until dropped.
+///
+/// # Errors
+/// nft refuses it.
+pub fn cut_off(netns: &Netns) -> Result<Rules<'_>> {
+    Rules::at(
+        netns,
+        &["input", "postrouting"],
+        "meta l4proto tcp counter name hits drop",
+    )
 }
 
 fn nft(netns: &Netns, commands: &str) -> Result<String> {

@@ -38,13 +38,10 @@ fn keepalive_is_not_answered() {
     truth(&["ip", "nft", "python3"], |case| {
         let pair = Pair::create()?;
         let (server_end, client_end) = held(case, Some(&pair), "keepalive=1", "keepalive=1")?;
-        let holes = [
-            fault::blackhole(&pair.client)?,
-            fault::blackhole(&pair.server)?,
-        ];
+        let cut = fault::cut_off(&pair.client)?;
         client_end.finish()?.said("error")?;
         server_end.until("error")?;
-        drop(holes);
+        drop(cut);
         case.expect([
             client().broken(Initiator::ClientKernel, Cause::KeepaliveTimeout),
             server().broken(Initiator::ServerKernel, Cause::KeepaliveTimeout),

@@ -272,15 +272,12 @@ fn keepalive_unanswered_in_mid_handshake() {
         let (mut client_end, mut server_end) = hello_between(&pair, case.port())?;
         actor::keep_alive(&client_end)?;
         actor::keep_alive(&server_end)?;
-        let holes = [
-            fault::blackhole(&pair.client)?,
-            fault::blackhole(&pair.server)?,
-        ];
+        let cut = fault::cut_off(&pair.client)?;
         for end in [&mut client_end, &mut server_end] {
             let error = actor::read_to_end(end).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::TimedOut);
         }
-        drop(holes);
+        drop(cut);
         case.expect([
             client().failed(
                 Phase::ClientHello,
