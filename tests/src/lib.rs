@@ -26,6 +26,7 @@ pub mod clients;
 pub mod fault;
 pub mod netns;
 pub mod program;
+pub mod scenes;
 pub mod servers;
 
 mod case;

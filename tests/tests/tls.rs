@@ -2,11 +2,10 @@
 
 use std::net::{IpAddr, Ipv6Addr};
 
-use anyhow::Result;
-use tls_trace::report::{Cause, Initiator, Notice, Phase};
+use tls_trace::report::{Cause, Notice};
 use tls_trace_tests::{
-    Case, Expected, both, certificates::Certificates, clients, fault::Rules, netns::Pair,
-    program::Finished, servers, truth,
+    Expected, both, certificates::Certificates, clients, fault::Rules, netns::Pair, scenes,
+    servers, truth,
 };
 
 #[test]
@@ -60,20 +59,9 @@ fn no_shared_application_protocol() {
     refused_by_openssl("-alpn h2", "-alpn http/1.1", Cause::NoApplicationProtocol);
 }
 
-/// The server answers the ClientHello with an alert in the clear.
 fn refused_by_openssl(server_options: &str, client_options: &str, cause: Cause) {
     truth(&["openssl"], |case| {
-        let certificates = Certificates::shared()?;
-        let _server = servers::openssl(case.port(), &certificates.good())
-            .args(server_options)
-            .listening(case.port())?;
-        let finished = clients::openssl(case.address())
-            .args(client_options)
-            .run()?;
-        finished.said("alert")?;
-        case.expect(both(|end| {
-            end.failed(Phase::ClientHello, Initiator::ServerApp, cause)
-        }))
+        scenes::refused_by_openssl(case, server_options, client_options, cause)
     });
 }
 
@@ -109,24 +97,10 @@ fn certificate_expired() {
     rejected_by_client("-tls1_3", Certificates::expired, Cause::CertificateExpired);
 }
 
-/// OpenSSL's clients object in the clear even in TLS 1.3: they have no write key yet.
 fn rejected_by_client(version: &str, certificate: impl Fn(&Certificates) -> String, cause: Cause) {
     truth(&["openssl"], |case| {
-        let certificates = Certificates::shared()?;
-        let _server =
-            servers::openssl(case.port(), &certificate(certificates)).listening(case.port())?;
-        let finished = clients::openssl(case.address())
-            .args(&format!(
-                "{version} -verify_return_error -verify_hostname localhost -CAfile {}",
-                certificates.ca()
-            ))
-            .run()?;
-        finished.said("verify error")?;
-        let phase = match version {
-            "-tls1_2" => Phase::ServerHello,
-            _ => Phase::EncryptedHandshake,
-        };
-        case.expect(both(|end| end.failed(phase, Initiator::ClientApp, cause)))
+        let certificate = certificate(Certificates::shared()?);
+        scenes::rejected_by_openssl(case, version, &certificate, cause)
     });
 }
 
@@ -149,7 +123,7 @@ fn client_certificate_present() {
 #[test]
 fn alpn_silently_not_negotiated_in_tls_1_2() {
     truth(&["python3"], |case| {
-        silent_alpn(case, "1.2")?.said("ok TLSv1.2 None")?;
+        scenes::silent_alpn(case, "1.2")?.said("ok TLSv1.2 None")?;
         case.expect(both(|end| {
             end.notices([Notice::AlpnNotNegotiated])
                 .and("offered", |report| {
@@ -157,13 +131,6 @@ fn alpn_silently_not_negotiated_in_tls_1_2() {
                 })
         }))
     });
-}
-
-fn silent_alpn(case: &Case, version: &str) -> Result<Finished> {
-    let certificates = Certificates::shared()?;
-    let _server =
-        servers::python(case.port(), &certificates.good(), "alpn=h2").listening(case.port())?;
-    clients::python(case.address(), &format!("alpn=http/1.1 max={version}")).run()
 }
 
 #[test]

@@ -4,7 +4,8 @@
 use anyhow::Result;
 use tls_trace::report::{Cause, Initiator, Phase};
 use tls_trace_tests::{
-    Case, both, certificates::Certificates, clients, program::Finished, servers, truth_on_wire,
+    Case, both, certificates::Certificates, clients, program::Finished, scenes, servers,
+    truth_on_wire,
 };
 
 #[test]
@@ -34,21 +35,9 @@ fn no_shared_group() {
     );
 }
 
-/// The server answers the ClientHello with an alert in the clear.
 fn refused_by_openssl(server_options: &str, client_options: &str, cause: Cause) {
     truth_on_wire(&["openssl"], |case| {
-        let certificates = Certificates::shared()?;
-        let _server = servers::openssl(case.port(), &certificates.good())
-            .args(server_options)
-            .start()?
-            .listening(case.port())?;
-        let finished = clients::openssl(case.address())
-            .args(client_options)
-            .run()?;
-        finished.said("alert")?;
-        case.expect(both(|end| {
-            end.failed(Phase::ClientHello, Initiator::ServerApp, cause)
-        }))
+        scenes::refused_by_openssl(case, server_options, client_options, cause)
     });
 }
 
@@ -59,25 +48,10 @@ fn certificate_for_another_name() {
     rejected_by_client("-tls1_3", Certificates::wrong_name, Cause::CertificateBad);
 }
 
-/// OpenSSL's clients object in the clear even in TLS 1.3: they have no write key yet.
 fn rejected_by_client(version: &str, certificate: impl Fn(&Certificates) -> String, cause: Cause) {
     truth_on_wire(&["openssl"], |case| {
-        let certificates = Certificates::shared()?;
-        let _server = servers::openssl(case.port(), &certificate(certificates))
-            .start()?
-            .listening(case.port())?;
-        let finished = clients::openssl(case.address())
-            .args(&format!(
-                "{version} -verify_return_error -verify_hostname localhost -CAfile {}",
-                certificates.ca()
-            ))
-            .run()?;
-        finished.said("verify error")?;
-        let phase = match version {
-            "-tls1_2" => Phase::ServerHello,
-            _ => Phase::EncryptedHandshake,
-        };
-        case.expect(both(|end| end.failed(phase, Initiator::ClientApp, cause)))
+        let certificate = certificate(Certificates::shared()?);
+        scenes::rejected_by_openssl(case, version, &certificate, cause)
     });
 }
 
@@ -122,22 +96,18 @@ fn without_client_certificate(case: &Case, version: &str) -> Result<Finished> {
     let _server = servers::python(case.port(), &certificates.good(), &options)
         .start()?
         .listening(case.port())?;
-    clients::python(case.address(), &format!("{options} max={version}")).run()
+    let client = clients::python(case.address(), &format!("{options} max={version}"));
+    let finished = client.run()?;
+    // The server may be slower to see the end.
+    case.wait_for(2)?;
+    Ok(finished)
 }
 
 /// In TLS 1.3 the selection is encrypted: nothing may be claimed.
 #[test]
 fn alpn_silently_not_negotiated_in_tls_1_3() {
     truth_on_wire(&["python3"], |case| {
-        silent_alpn(case, "1.3")?.said("ok TLSv1.3 None")?;
+        scenes::silent_alpn(case, "1.3")?.said("ok TLSv1.3 None")?;
         case.expect(both(|end| end))
     });
-}
-
-fn silent_alpn(case: &Case, version: &str) -> Result<Finished> {
-    let certificates = Certificates::shared()?;
-    let _server = servers::python(case.port(), &certificates.good(), "alpn=h2")
-        .start()?
-        .listening(case.port())?;
-    clients::python(case.address(), &format!("alpn=http/1.1 max={version}")).run()
 }
