@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv6Addr};
 
-use tls_trace::report::{Cause, Notice};
+use tls_trace::report::{Cause, Initiator, Notice, Phase};
 use tls_trace_tests::{
     Expected, both, certificates::Certificates, clients, fault::Rules, netns::Pair, scenes,
     servers, truth,
@@ -95,6 +95,31 @@ fn certificate_of_an_unknown_ca() {
 fn certificate_expired() {
     rejected_by_client("-tls1_2", Certificates::expired, Cause::CertificateExpired);
     rejected_by_client("-tls1_3", Certificates::expired, Cause::CertificateExpired);
+}
+
+/// Up to TLS 1.2 the certificate itself shows what is wrong with it.
+#[test]
+fn certificate_in_the_clear() {
+    truth(&["openssl"], |case| {
+        let certificates = Certificates::shared()?;
+        let _server =
+            servers::openssl(case.port(), &certificates.expired()).listening(case.port())?;
+        let ca = certificates.ca();
+        clients::openssl(case.address())
+            .args(&format!(
+                "-tls1_2 -servername localhost -verify_return_error -CAfile {ca}"
+            ))
+            .run()?
+            .said("verify error")?;
+        case.expect(both(|end| {
+            let cause = Cause::CertificateExpired;
+            end.failed(Phase::ServerHello, Initiator::ClientApp, cause)
+                .and("expired certificate", |report| {
+                    let shown = report.server_certificate.as_ref();
+                    shown.is_some_and(|it| it.valid == Some(false) && it.name_matches == Some(true))
+                })
+        }))
+    });
 }
 
 fn rejected_by_client(version: &str, certificate: impl Fn(&Certificates) -> String, cause: Cause) {

@@ -291,7 +291,7 @@ impl Tracer {
 
     /// Adds what only the running system knows.
     fn complete(&mut self, report: &mut Report) {
-        report.time = clock::wall_clock(report.ended);
+        report.set_time(clock::wall_clock(report.ended));
         // A process that was gone before it could be looked at has no name.
         report.comm.take_if(|comm| comm.is_empty());
         // The engine knows the cgroup's id only.

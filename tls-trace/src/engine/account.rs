@@ -14,7 +14,8 @@ use super::{
 use crate::{
     event::{ConnectionId, End},
     report::{
-        Alert, Alpn, Cause, Initiator, Outcome, PhasesMs, Report, Role, SCHEMA, Tcp, Verdict,
+        Alert, Alpn, Cause, Initiator, Outcome, PhasesMs, Report, Role, SCHEMA, ServerCertificate,
+        Tcp, Verdict,
     },
     wire::names,
 };
@@ -54,7 +55,13 @@ pub(super) fn report(
             .filter(|tls| tls.group != 0)
             .map(|tls| names::group(tls.group).into_owned()),
         alpn: tls.map(alpn).unwrap_or_default(),
-        resumed: tls.and_then(resumed),
+        resumed: tls.and_then(Handshake::resumed),
+        resumption: tls.and_then(Handshake::resumption),
+        encrypted_client_hello: tls
+            .filter(|tls| tls.hello_length > 0)
+            .map(|tls| tls.encrypted_client_hello),
+        server_certificate: tls.and_then(server_certificate),
+        client_certificate: tls.and_then(Handshake::client_certificate),
         verdict: Verdict {
             outcome: judgement.outcome,
             phase: judgement.phase,
@@ -148,9 +155,18 @@ fn alpn(tls: &Handshake) -> Alpn {
     }
 }
 
-fn resumed(tls: &Handshake) -> Option<bool> {
-    let said = tls.library.as_ref().and_then(|said| said.resumed());
-    tls.resumed.or(said)
+fn server_certificate(tls: &Handshake) -> Option<ServerCertificate> {
+    let shown = tls.certificate.as_deref()?;
+    let time = |seconds| Some(jiff::Timestamp::from_second(seconds).ok()?.to_string());
+    Some(ServerCertificate {
+        subject: shown.subject.clone(),
+        issuer: shown.issuer.clone(),
+        names: shown.names.clone(),
+        not_before: time(shown.not_before),
+        not_after: time(shown.not_after),
+        name_matches: shown.name_matches,
+        valid: None,
+    })
 }
 
 fn alerts(tls: &Handshake) -> Vec<Alert> {

@@ -13,7 +13,7 @@ use super::{
 use crate::{
     event::{Direction, ResetReason, TcpState, Timestamp},
     report::{Cause, Evidence, Outcome},
-    wire::{escape, names},
+    wire::{Certificate, PlaintextProtocol, escape, names},
 };
 
 /// Characters shown of text that a stranger chose.
@@ -166,6 +166,14 @@ impl Facts<'_> {
                 names::cipher_suite(tls.cipher)
             ),
         );
+        if let Some(certificate) = tls
+            .certificate
+            .as_deref()
+            .filter(|_| self.cause != Cause::None)
+        {
+            let fact = shown(certificate);
+            self.add(tls.times.server_hello_at, Weight::Progress, fact);
+        }
     }
 
     fn client_hello(&mut self, tls: &Handshake, client: Direction) {
@@ -211,11 +219,14 @@ impl Facts<'_> {
             .sample
             .split(|byte| matches!(byte, b'\r' | b'\n'))
             .next();
-        let fact = format!(
-            "{} spoke in the clear: {}",
-            self.who(direction),
-            escape(first_line.unwrap_or_default())
-        );
+        let who = self.who(direction);
+        let fact = match plaintext.protocol {
+            PlaintextProtocol::Ssl2 => format!("{who} sent an SSL 2.0 ClientHello"),
+            _ => format!(
+                "{who} spoke in the clear: {}",
+                escape(first_line.unwrap_or_default())
+            ),
+        };
         self.add(tls.times.plain_at, Weight::Proof, fact);
         if tls.told_to_use_tls && self.connection.client_direction() != Some(direction) {
             self.add(
@@ -377,6 +388,16 @@ impl Facts<'_> {
                 self.add_at(at, weight, fact);
             }
         }
+    }
+}
+
+/// What the client was shown, and whether it fits the name it asked for.
+fn shown(certificate: &Certificate) -> String {
+    let names = certificate.names.join(" ");
+    let subject = &certificate.subject;
+    match certificate.name_matches {
+        Some(false) => format!("certificate of {subject} for {names}, not for the server name"),
+        _ => format!("certificate of {subject} for {names}"),
     }
 }
 

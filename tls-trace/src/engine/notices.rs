@@ -28,6 +28,7 @@ pub(super) fn collect(case: &Case, judgement: Judgement, slow: Duration) -> Vec<
             let done = tls.times.established_at.ms_since(tls.times.started);
             done.is_some_and(|ms| ms > slow.as_secs_f64() * 1e3)
         }
+        Notice::Renegotiation => tls.renegotiation,
         Notice::Unused => unused,
         Notice::NoCloseNotify => {
             completed && judgement.cause == Cause::None && no_close_notify(case, tls)

@@ -5,6 +5,7 @@ mod cause;
 mod grpc;
 pub(crate) mod label;
 mod notice;
+mod session;
 mod verdict;
 
 use std::{net::SocketAddr, time::Duration};
@@ -19,6 +20,7 @@ pub use cause::Cause;
 pub use grpc::GrpcResult;
 pub use label::{Explanation, UnknownLabel};
 pub use notice::Notice;
+pub use session::{ClientCertificate, Resumption, ServerCertificate};
 pub use verdict::{Confidence, EarlyDataOutcome, EarlyDataReason, Initiator, Outcome, Phase};
 
 /// Version of the JSON schema; grows when a field changes its meaning or goes away.
@@ -125,6 +127,18 @@ pub struct Report {
     pub alpn: Alpn,
     /// The handshake resumed a session.
     pub resumed: Option<bool>,
+    /// How it did.
+    #[serde(default)]
+    pub resumption: Option<Resumption>,
+    /// The ClientHello has an encrypted one inside: `sni` is the outer name.
+    #[serde(default)]
+    pub encrypted_client_hello: Option<bool>,
+    /// Up to TLS 1.2, in full handshakes.
+    #[serde(default)]
+    pub server_certificate: Option<ServerCertificate>,
+    /// Where that was seen.
+    #[serde(default)]
+    pub client_certificate: Option<ClientCertificate>,
     /// The judgement.
     pub verdict: Verdict,
     /// Worth knowing.
@@ -172,6 +186,30 @@ pub struct Library {
 pub enum JoinKey {
     /// ClientHello.random and the role.
     ClientRandom,
+}
+
+impl Report {
+    /// States when the connection ended, RFC 3339 in UTC, and so whether the certificate was valid then.
+    pub fn set_time(&mut self, time: Option<String>) {
+        self.time = time;
+        let (Some(time), Some(certificate)) = (&self.time, &mut self.server_certificate) else {
+            return;
+        };
+        certificate.judge(time);
+        let evidence = &mut self.verdict.evidence;
+        let decisive = evidence.iter().position(|evidence| evidence.decisive);
+        if let (Some(false), Some(at), Some(until)) =
+            (certificate.valid, decisive, &certificate.not_after)
+        {
+            let from = certificate.not_before.as_deref().unwrap_or_default();
+            let fact = Evidence {
+                at_ms: evidence[at].at_ms,
+                fact: format!("certificate not valid: only from {from} to {until}"),
+                decisive: false,
+            };
+            evidence.insert(at, fact);
+        }
+    }
 }
 
 /// A message, or several alike in a row, that passed on the connection.

@@ -29,6 +29,12 @@ explained_labels! {
             usual: "Loss and retransmission, a long path, a server starved of CPU, calls made during the handshake (OCSP, key services).",
             next: "`phases_ms` shows where: `server_hello` is the server or the path, `rest` is certificates and the client.",
         },
+        /// The handshake was begun anew on the same connection (RFC 5246 §7.4.1), up to TLS 1.2.
+        Renegotiation = "renegotiation" {
+            proof: "An encrypted handshake record after both Finished.",
+            usual: "A server that asks for the client's certificate only for some paths (Apache `SSLVerifyClient` in a `Location`), or old software that renews its keys.",
+            next: "Nothing, unless it fails: many libraries refuse it (Go, BoringSSL, OpenSSL 3 from clients). Ask for the certificate in the first handshake, or use TLS 1.3.",
+        },
         /// The connection carried no application data.
         Unused = "unused" {
             proof: "No record of application data from the client, none from the server in TLS 1.2, and nothing was missed.",

@@ -34,6 +34,10 @@ pub fn failed() -> Report {
             selected: None,
         },
         resumed: Some(false),
+        resumption: None,
+        encrypted_client_hello: Some(false),
+        server_certificate: None,
+        client_certificate: None,
         verdict: Verdict {
             outcome: Outcome::Failed,
             phase: Phase::ServerHello,

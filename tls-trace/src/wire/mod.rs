@@ -4,6 +4,7 @@
 //! stream order per direction. It knows nothing of verdicts.
 #![forbid(unsafe_code)]
 
+mod certificate;
 mod client_hello;
 mod conversation;
 mod escape;
@@ -23,6 +24,7 @@ mod stream;
 #[cfg(test)]
 mod tests;
 
+pub use certificate::Certificate;
 pub use conversation::{Conversation, Limits};
 pub use escape::escape;
 pub use extension::is_grease;

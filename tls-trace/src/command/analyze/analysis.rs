@@ -144,7 +144,7 @@ impl Analysis {
     fn deliver(&mut self, observer: &mut impl Observer) -> io::Result<()> {
         for output in self.outputs.drain(..) {
             if let Output::Report(mut report) = output {
-                report.time = clock::since_1970(report.ended);
+                report.set_time(clock::since_1970(report.ended));
                 observer.report(&report)?;
             }
         }

@@ -10,10 +10,10 @@ pub(super) use records::{EarlyAlert, Flight, Side};
 use super::{alert, library::Said, moment::Moment};
 use crate::{
     event::{Direction, End},
-    report::{EarlyData, EarlyDataOutcome, EarlyDataReason, Phase},
+    report::{ClientCertificate, EarlyData, EarlyDataOutcome, EarlyDataReason, Phase, Resumption},
     wire::{
-        ClientHello, HandshakeMessage, Observation, ObservationKind, Plaintext, PlaintextProtocol,
-        Preface, ServerHello,
+        Certificate, ClientHello, HandshakeMessage, Observation, ObservationKind, Plaintext,
+        PlaintextProtocol, Preface, ServerHello,
     },
 };
 
@@ -87,6 +87,8 @@ pub(super) struct Handshake {
     /// The first encrypted alert, or record of its size, before both ends were done.
     pub(super) early_alert: Option<EarlyAlert>,
     pub(super) alpn_selected: Option<Box<str>>,
+    /// What the server showed, up to TLS 1.2.
+    pub(super) certificate: Option<Arc<Certificate>>,
     /// Alerts in the clear, the first few.
     pub(super) alerts: Vec<SeenAlert>,
     /// What each direction spoke instead of TLS.
@@ -105,6 +107,11 @@ pub(super) struct Handshake {
     pub(super) psk_selected: bool,
     pub(super) certificate_requested: bool,
     pub(super) empty_certificate: bool,
+    certificate_sent: bool,
+    ticket_offered: bool,
+    pub(super) encrypted_client_hello: bool,
+    /// A handshake message came after the handshake, before TLS 1.3.
+    pub(super) renegotiation: bool,
     full: bool,
     server_hello_done: bool,
     /// The server's plaintext says that this port wants TLS.
@@ -174,6 +181,8 @@ impl Handshake {
             self.hello_length = message.length;
             self.times.hello_at = now;
             self.early_data_offered = message.early_data;
+            self.ticket_offered = message.session_ticket;
+            self.encrypted_client_hello = message.encrypted_client_hello;
         } else {
             self.second_hello = self.times.retry_at.happened();
         }
@@ -205,9 +214,19 @@ impl Handshake {
         let client = self.is_client(direction);
         match message.message_type {
             // Certificate; without certificates its body is only the length of an empty list.
-            11 if client => self.empty_certificate = message.length == 3,
-            // Certificate, ServerKeyExchange: not in an abbreviated handshake.
-            11 | 12 => self.full = true,
+            11 if client => {
+                self.empty_certificate = message.length == 3;
+                self.certificate_sent = !self.empty_certificate;
+            }
+            11 => {
+                self.full = true;
+                let hello = self.hello.as_ref();
+                let name = hello.and_then(|hello| hello.server_name.as_deref());
+                self.certificate =
+                    Certificate::parse(&message.body, name.map(str::as_bytes)).map(Arc::new);
+            }
+            // ServerKeyExchange: not in an abbreviated handshake.
+            12 => self.full = true,
             13 => self.certificate_requested = true,
             14 => (self.full, self.server_hello_done) = (true, true),
             _ => {}
@@ -389,6 +408,36 @@ impl Handshake {
             && self.fatal_alert().is_some_and(|seen| {
                 Some(seen.direction) == server && seen.description == alert::UNSUPPORTED_EXTENSION
             })
+    }
+
+    /// Whether a session was resumed.
+    pub(super) fn resumed(&self) -> Option<bool> {
+        let said = self.library.as_ref().and_then(|said| said.resumed());
+        self.resumed.or(said)
+    }
+
+    /// How a session was resumed; absent where none was.
+    pub(super) fn resumption(&self) -> Option<Resumption> {
+        let kind = match (self.is_tls13(), self.ticket_offered) {
+            (true, _) => Resumption::Psk,
+            (false, true) => Resumption::Ticket,
+            (false, false) => Resumption::SessionId,
+        };
+        (self.resumed() == Some(true)).then_some(kind)
+    }
+
+    /// Whether the client showed a certificate; absent where that was not seen.
+    pub(super) fn client_certificate(&self) -> Option<ClientCertificate> {
+        use ClientCertificate as Shown;
+        let flight = &self.flight;
+        match () {
+            () if self.certificate_sent => Some(Shown::Sent),
+            () if self.empty_certificate || flight.empty_certificate => Some(Shown::Empty),
+            () if self.certificate_requested => Some(Shown::Requested),
+            () if self.server_hello_done || flight.bare => Some(Shown::NotRequested),
+            () if flight.certificate => Some(Shown::Sent),
+            () => None,
+        }
     }
 
     /// What became of early data; absent without a complete ClientHello. The library knows, the wire

@@ -43,9 +43,15 @@ pub(in crate::engine) struct EarlyAlert {
 
 /// The client's second flight in TLS 1.3 (RFC 8446 §4.4).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "independent facts, each seen or not"
+)]
 pub(in crate::engine) struct Flight {
     pub(in crate::engine) records: u8,
     pub(in crate::engine) complete: bool,
+    /// Other messages came before a record of the Finished's size: a certificate.
+    pub(in crate::engine) certificate: bool,
     /// Nothing but a Finished: the server asked for no certificate.
     pub(in crate::engine) bare: bool,
     /// Began with the size of a Certificate message without certificates.
@@ -147,6 +153,8 @@ impl Handshake {
             self.from_client.finished = true;
         }
         self.flight.records += 1;
+        self.flight.certificate =
+            self.flight.records > 1 && padded(length, finished) && !self.flight.empty_certificate;
         self.flight.complete = padded(length, finished) || self.flight.records == FLIGHT_RECORDS;
     }
 
@@ -173,6 +181,8 @@ impl Handshake {
     fn legacy_record(&mut self, direction: Direction, content_type: u8, now: Moment) {
         let client_sent = self.from_client.application_data > 0;
         let is_client = self.is_client(direction);
+        let done = self.times.established_at.happened();
+        self.renegotiation |= done && content_type == HANDSHAKE;
         let side = self.side_mut(direction);
         match content_type {
             HANDSHAKE if side.change_cipher_spec && !side.finished => {

@@ -13,4 +13,5 @@ mod order;
 mod overflow;
 mod prefaces;
 mod resting;
+mod session;
 mod story;

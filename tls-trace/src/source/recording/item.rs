@@ -75,7 +75,7 @@ impl Context {
 
     /// Adds it to the same report made again.
     pub fn complete(self, report: &mut Report) {
-        report.time = self.time;
+        report.set_time(self.time);
         report.comm = self.comm;
         report.cgroup = self.cgroup;
     }

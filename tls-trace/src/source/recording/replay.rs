@@ -83,6 +83,6 @@ impl Replay {
 fn without_context(mut report: Report, wall_clock_offset: i64) -> Report {
     let nanos = i128::from(report.ended.0) + i128::from(wall_clock_offset);
     let time = WallClock::from_nanosecond(nanos).ok();
-    report.time = time.map(|time| format!("{time:.6}"));
+    report.set_time(time.map(|time| format!("{time:.6}")));
     report
 }
