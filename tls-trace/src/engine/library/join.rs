@@ -106,13 +106,15 @@ fn find(
 }
 
 /// Whether an error that is known only by its thread belongs here: the process is the same, and the
-/// connection is in a state in which errors happen.
+/// connection is in a state in which errors happen. A server reads early data outside of the handshake's
+/// function, and the client's Finished may have come long before; the session's own state knows better.
 fn is_plausible(connection: &Connection, event: &LibraryEvent) -> bool {
     let process = connection.process.as_ref();
     let same = process.is_some_and(|process| process.pid == event.task.pid);
     let failing = connection.tls.as_deref().is_some_and(|tls| {
         let alerted = tls.fatal_alert().is_some() || tls.early_alert.is_some();
-        tls.phase() < Phase::Finished || (alerted && !tls.times.established_at.happened())
+        let unfinished = event.done == Some(false) || tls.phase() < Phase::Finished;
+        (unfinished || alerted) && !tls.times.established_at.happened()
     });
     same && failing
 }

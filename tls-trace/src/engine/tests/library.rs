@@ -136,6 +136,46 @@ fn an_error_known_by_its_thread_only_is_doubted(#[case] pid: u32, #[case] establ
     assert_eq!(story.report().library, None);
 }
 
+/// It reads early data outside of the handshake's function, when the client's Finished is long there.
+#[test]
+fn a_server_that_is_slow_to_read_too_much_early_data() {
+    let mut story = Story::server();
+    let offer = Offer {
+        psk: true,
+        early_data: true,
+        ..Offer::default()
+    };
+    let select = Selection {
+        psk: true,
+        ..SELECT_13
+    };
+    story
+        .gets([client_hello(offer), change_cipher_spec(), data(2018)].concat())
+        .sends(
+            [
+                server_hello(select),
+                change_cipher_spec(),
+                data(36),
+                data(FINISHED),
+            ]
+            .concat(),
+        )
+        .gets([data(END_OF_EARLY_DATA), data(FINISHED)].concat());
+    let event = LibraryEvent {
+        task: task(NGINX, "nginx"),
+        server: Some(true),
+        loose: true,
+        ..failed(164)
+    };
+    tell(&mut story, event);
+    story.sends(data(ALERT)).gets_fin().closes().ends();
+    let report = story.report();
+    assert_eq!(report.verdict.cause, Cause::UnexpectedMessage);
+    assert_eq!(report.verdict.initiator, Initiator::ServerApp);
+    let early_data = report.early_data.map(|data| data.outcome);
+    assert_eq!(early_data, Some(EarlyDataOutcome::Aborted));
+}
+
 #[test]
 fn a_failure_on_the_way_is_forgotten_when_the_handshake_completes() {
     let mut story = Story::client();
