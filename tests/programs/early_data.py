@@ -9,7 +9,8 @@ stateless=1 (nothing against replays), sni=1 (acknowledges server names).
 Of the client: alpn; name, age=SECONDS, size=BYTES of the second connection; again=1 (a third connection
 with the same ticket); wait=1 (says "ticket" and waits for a line before the second);
 force=1 (makes the session one for the new name).
-The client prints "early data STATUS resumed RESUMED" for each connection after the first.
+The client prints "port PORT" for each connection, and "early data STATUS resumed RESUMED" for each after
+the first.
 """
 
 import ctypes
@@ -146,6 +147,7 @@ def answer(session):
 
 def connect(ticket, name):
     sock = socket.create_connection((first, int(second)))
+    print("port", sock.getsockname()[1], flush=True)
     session = ctypes.c_void_p(ssl.SSL_new(context))
     ssl.SSL_set_fd(session, sock.fileno())
     ssl.SSL_ctrl(session, SET_HOSTNAME, 0, name.encode())

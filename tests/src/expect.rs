@@ -360,7 +360,7 @@ fn show(text: &mut String, report: &Report) {
     let verdict = &report.verdict;
     let _ = writeln!(
         text,
-        "  {} {} -> {}: {} {} {} {} {}\n    tcp {:?}\n    alerts {:?}, version {:?}, pid {:?} {:?}, {:.1} ms",
+        "  {} {} -> {}: {} {} {} {} {}\n    tcp {:?}\n    alerts {:?}, version {:?}, pid {:?} {:?}, {:.1} ms\n    library {:?}, early data {:?}",
         report.role,
         report.local,
         report.remote,
@@ -375,6 +375,8 @@ fn show(text: &mut String, report: &Report) {
         report.pid,
         report.comm,
         report.duration_ms,
+        report.library,
+        report.early_data,
     );
     for evidence in &verdict.evidence {
         let _ = writeln!(text, "    {:9.3} ms {}", evidence.at_ms, evidence.fact);

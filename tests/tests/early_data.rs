@@ -1,5 +1,7 @@
 //! Early data with OpenSSL on both ends: what became of it and why, as each end can know it.
 
+use std::{collections::BTreeSet, sync::Arc};
+
 use anyhow::{Context as _, Result, ensure};
 use tls_trace::report::{
     Cause, EarlyData, EarlyDataOutcome as Outcome, EarlyDataReason as Reason, Initiator, Notice,
@@ -27,7 +29,7 @@ fn accepted() {
 fn replayed_ticket() {
     truth(&["python3"], |case| {
         let says = "early data rejected resumed 0";
-        let reports = connections(case, "", "again=1", says, 6)?;
+        let reports = connections(case, "", "again=1", says, 3)?;
         let refused = Some(Reason::PskNotAccepted);
         let expected = [(Outcome::Accepted, None), (Outcome::Rejected, refused)];
         for (pair, (outcome, reason)) in reports.chunks(2).skip(1).zip(expected) {
@@ -49,8 +51,8 @@ fn server_restarted() {
             .start()?
             .listening(case.port())?;
         client.say("\n")?;
-        client.finish()?.said("early data rejected resumed 0")?;
-        let reports = in_order(case, 4)?;
+        let finished = client.finish()?.said("early data rejected resumed 0")?;
+        let reports = in_order(case, &ports(&finished.output)?)?;
         check(
             &reports[2..],
             Outcome::Rejected,
@@ -107,7 +109,7 @@ fn server_policy() {
 fn too_much() {
     truth(&["python3"], |case| {
         let says = "alert unexpected message";
-        let reports = connections(case, "recv=100", "size=2000", says, 4)?;
+        let reports = connections(case, "recv=100", "size=2000", says, 2)?;
         let [caller, answerer] = &reports[2..] else {
             anyhow::bail!("two ends expected");
         };
@@ -147,7 +149,7 @@ fn server_name_changed() {
 fn server_name_changed_and_known() {
     truth(&["python3"], |case| {
         let says = "inconsistent early data sni";
-        let reports = connections(case, "sni=1", "name=other.test", says, 4)?;
+        let reports = connections(case, "sni=1", "name=other.test", says, 2)?;
         for report in &reports[2..] {
             ensure!(
                 report.verdict.initiator == Initiator::ClientApp
@@ -191,19 +193,30 @@ fn openssl_and_nginx() {
         let mut first = connect(&format!("-sess_out {}", ticket.display()))?;
         first.say(text)?;
         first.finish()?.said("HTTP/1.1 200")?;
+        case.wait_for(2)?;
         let early = format!(
             "-sess_in {} -early_data {}",
             ticket.display(),
             request.display()
         );
         connect(&early)?.finish()?.said("Early data was accepted")?;
+        case.wait_for(4)?;
         server.kill()?;
         let _restarted = start()?;
         // It does not send again what was rejected, and both ends wait.
         let last = connect(&early)?;
         last.until("Early data was rejected")?;
         last.kill()?;
-        let reports = in_order(case, 6)?;
+        case.wait_for(6)?;
+        // One after the other, so they were reported.
+        let mut ports: Vec<_> = case
+            .reports()
+            .iter()
+            .map(|report| port_of_client(report))
+            .collect();
+        let mut seen = BTreeSet::new();
+        ports.retain(|port| seen.insert(*port));
+        let reports = in_order(case, &ports)?;
         check(&reports[2..4], Outcome::Accepted, [None; 2])?;
         check(
             &reports[4..],
@@ -222,7 +235,7 @@ fn second(
     reasons: [Option<Reason>; 2],
 ) {
     truth(&["python3"], |case| {
-        let reports = connections(case, server_options, client_options, says, 4)?;
+        let reports = connections(case, server_options, client_options, says, 2)?;
         for end in &reports {
             ensure!(end.library.is_some(), "no library: {}", describe(end));
         }
@@ -230,20 +243,22 @@ fn second(
     });
 }
 
-/// Runs both programs; reports of their connections, one after the other, the client's end first.
+/// Runs both programs; reports of their `count` connections, one after the other, the client's end first.
 fn connections(
     case: &Case,
     server_options: &str,
     client_options: &str,
     says: &str,
     count: usize,
-) -> Result<Vec<std::sync::Arc<Report>>> {
+) -> Result<Vec<Arc<Report>>> {
     let _server = early_data_server(case, server_options)?
         .start()?
         .listening(case.port())?;
     let finished = early_data_client(case, client_options)?.run()?;
-    finished.said(says)?;
-    in_order(case, count)
+    let finished = finished.said(says)?;
+    let ports = ports(&finished.output)?;
+    ensure!(ports.len() == count, "{}", finished.output);
+    in_order(case, &ports)
 }
 
 fn early_data_server(case: &Case, options: &str) -> Result<Program> {
@@ -258,35 +273,41 @@ fn early_data_client(case: &Case, options: &str) -> Result<Program> {
     Ok(program.args(&format!("client 127.0.0.1 {} {ca} {options}", case.port())))
 }
 
-fn in_order(case: &Case, count: usize) -> Result<Vec<std::sync::Arc<Report>>> {
-    let mut reports = case.all(count)?;
-    ensure!(reports.len() == count, "{} reports", reports.len());
-    let port_of_client = |report: &Report| match report.role {
+/// Reports of the connections from these ports, the client's end first.
+fn in_order(case: &Case, ports: &[u16]) -> Result<Vec<Arc<Report>>> {
+    let reports = case.all(2 * ports.len())?;
+    ensure!(
+        reports.len() == 2 * ports.len(),
+        "{} reports",
+        reports.len()
+    );
+    let keys = ports
+        .iter()
+        .flat_map(|port| [(Role::Client, *port), (Role::Server, *port)]);
+    keys.map(|key| {
+        let found = reports
+            .iter()
+            .find(|report| (report.role, port_of_client(report)) == key);
+        found.cloned().with_context(|| format!("no {key:?}"))
+    })
+    .collect()
+}
+
+fn port_of_client(report: &Report) -> u16 {
+    match report.role {
         Role::Client => report.local.port(),
         _ => report.remote.port(),
-    };
-    // By the time of the first end, then the client's first: ports do not always grow.
-    let ended = |port| {
-        let ends = reports
-            .iter()
-            .filter(|report| port_of_client(report) == port);
-        ends.filter_map(|report| report.time.clone()).min()
-    };
-    let order: Vec<_> = reports
-        .iter()
-        .map(|report| (ended(port_of_client(report)), port_of_client(report)))
-        .collect();
-    let mut keyed: Vec<_> = order.into_iter().zip(reports.drain(..)).collect();
-    keyed.sort_by_key(|(key, report)| (key.clone(), report.role != Role::Client));
-    Ok(keyed.into_iter().map(|(_, report)| report).collect())
+    }
+}
+
+/// The ports that the client told, in their order.
+fn ports(output: &str) -> Result<Vec<u16>> {
+    let lines = output.lines().filter_map(|line| line.strip_prefix("port "));
+    Ok(lines.map(str::parse).collect::<Result<_, _>>()?)
 }
 
 /// Asserts what the two ends of one connection say.
-fn check(
-    pair: &[std::sync::Arc<Report>],
-    outcome: Outcome,
-    reasons: [Option<Reason>; 2],
-) -> Result<()> {
+fn check(pair: &[Arc<Report>], outcome: Outcome, reasons: [Option<Reason>; 2]) -> Result<()> {
     for (end, reason) in pair.iter().zip(reasons) {
         let expected = EarlyData { outcome, reason };
         let data = end.early_data.context("no ClientHello was seen")?;
