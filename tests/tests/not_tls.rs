@@ -67,6 +67,39 @@ fn plain_http_to_openssl() {
     });
 }
 
+/// As before, but all that was seen of TLS on this port is a handshake that failed.
+#[test]
+fn plain_http_where_no_handshake_succeeded() {
+    truth(&["curl", "openssl"], |case| {
+        let certificates = Certificates::shared()?;
+        let _server =
+            servers::openssl(case.port(), &certificates.expired()).listening(case.port())?;
+        let client = clients::openssl(case.address()).args(&format!(
+            "-tls1_2 -verify_return_error -CAfile {}",
+            certificates.ca()
+        ));
+        client.run()?.said("verify error")?;
+        case.wait_for(2)?;
+        clients::curl_in_the_clear(case.address(), "/").run()?;
+        let rejected = both(|end| {
+            end.failed(
+                Phase::ServerHello,
+                Initiator::ClientApp,
+                Cause::CertificateExpired,
+            )
+        });
+        let in_the_clear = both(|end| {
+            end.failed(
+                Phase::Connected,
+                Initiator::ServerApp,
+                Cause::PlainHttpToTlsPort,
+            )
+            .likely()
+        });
+        case.expect(rejected.into_iter().chain(in_the_clear))
+    });
+}
+
 #[test]
 fn tls_to_plain_nginx() {
     truth(&["curl", "nginx"], |case| {

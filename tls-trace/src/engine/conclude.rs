@@ -7,6 +7,7 @@ use super::{
     close::{self, PeerEnd},
     connection::Connection,
     endpoints::Endpoints,
+    moment::Endpoint,
     pace::{self, LINGER, later},
     tracker::Tracker,
     transport::{Ending, after},
@@ -14,7 +15,7 @@ use super::{
 };
 use crate::{
     event::{ConnectionId, Direction, End, Timestamp},
-    report::{Outcome, Phase},
+    report::Outcome,
     wire::{Observation, ObservationKind},
 };
 
@@ -98,6 +99,8 @@ impl Tracker {
         if !connection.told.handshake && (began || judgement.outcome != Outcome::Incomplete) {
             let result = account::handshake_result(connection, Some(judgement));
             outputs.push(Output::Handshake(Box::new(result)));
+            self.endpoints
+                .learn(connection.netns, tls_server(connection));
         }
         let report = account::report(id, &case, judgement, self.config.slow_handshake);
         outputs.push(Output::Report(Box::new(report)));
@@ -165,7 +168,7 @@ impl Tracker {
         let ending = connection.ending.as_deref().unwrap_or(&nothing);
         let peer = self.peer_end(connection);
         let server = connection.server();
-        let known = |server| self.endpoints.completed_tls(connection.netns, server);
+        let known = |server| self.endpoints.speaks_tls(connection.netns, server);
         Case {
             connection,
             close: close::classify(&connection.tcp, ending, peer),
@@ -225,12 +228,8 @@ impl Tracker {
             if counts.is_some_and(|at| at <= now) {
                 let result = account::handshake_result(connection, None);
                 outputs.push(Output::Handshake(Box::new(result)));
-                let server = connection.server();
-                if let Some(server) =
-                    server.filter(|_| tls.phase() == Phase::Established && !tls.is_upgraded())
-                {
-                    self.endpoints.learn(connection.netns, server);
-                }
+                self.endpoints
+                    .learn(connection.netns, tls_server(connection));
                 connection.told.handshake = true;
             } else {
                 next = next.into_iter().chain(counts).min();
@@ -253,6 +252,13 @@ impl Tracker {
             edit(connection);
         }
     }
+}
+
+/// The server's address, where it answered a ClientHello as the first thing on the connection.
+fn tls_server(connection: &Connection) -> Option<Endpoint> {
+    let tls = connection.tls.as_deref()?;
+    let answered = tls.times.server_hello_at.happened() && !tls.is_upgraded();
+    connection.server().filter(|_| answered)
 }
 
 /// Whether nothing follows.

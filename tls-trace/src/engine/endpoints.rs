@@ -1,4 +1,4 @@
-//! Server endpoints that completed TLS before: what makes silence or plain HTTP there a failure.
+//! Server endpoints that spoke TLS before: what makes silence or plain HTTP there a failure.
 
 use hashlink::LruCache;
 
@@ -22,13 +22,15 @@ impl Endpoints {
         }
     }
 
-    /// TLS was completed with the server at this endpoint, as seen from a network namespace.
-    pub(super) fn learn(&mut self, netns: u32, server: Endpoint) {
-        self.seen.insert((netns, server), ());
+    /// The server at this endpoint, if any, spoke TLS, as seen from a network namespace.
+    pub(super) fn learn(&mut self, netns: u32, server: Option<Endpoint>) {
+        if let Some(server) = server {
+            self.seen.insert((netns, server), ());
+        }
     }
 
-    /// Whether TLS was completed there before.
-    pub(super) fn completed_tls(&self, netns: u32, server: Endpoint) -> bool {
+    /// Whether TLS was spoken there before.
+    pub(super) fn speaks_tls(&self, netns: u32, server: Endpoint) -> bool {
         self.seen.peek(&(netns, server)).is_some()
     }
 

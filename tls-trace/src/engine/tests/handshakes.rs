@@ -597,8 +597,11 @@ fn health_check() {
     assert_eq!(verdict(report), expected);
 }
 
-#[test]
-fn a_silent_client_is_a_failure_only_on_a_tls_port() {
+/// Whether handshakes there succeed or fail.
+#[rstest]
+#[case::completed([data(FINISHED), data(20)].concat())]
+#[case::certificate_rejected(alert(2, 48))]
+fn a_silent_client_is_a_failure_only_on_a_tls_port(#[case] answer: Vec<u8>) {
     let mut story = Story::server();
     story.wait(2000).closes().gets_fin().ends();
     assert!(story.reports().is_empty());
@@ -607,11 +610,7 @@ fn a_silent_client_is_a_failure_only_on_a_tls_port() {
     story
         .gets(hello())
         .sends(flight_13())
-        .gets(data(FINISHED))
-        .sends(data(250));
-    story
-        .gets(data(20))
-        .sends(data(30))
+        .gets(answer)
         .gets_fin()
         .closes()
         .ends();
