@@ -19,6 +19,8 @@ pub(super) fn collect(case: &Case, judgement: Judgement, slow: Duration) -> Vec<
     };
     let completed = matches!(judgement.outcome, Outcome::Established | Outcome::Broken);
     let ended = case.close.by.is_some();
+    // Neither data nor goodbyes can be told from a flight that cannot.
+    let completed = completed && !tls.is_flight_hidden();
     let unused = completed && ended && tls.is_unused() && payload_complete(case);
     let holds = |notice| match notice {
         Notice::AlpnNotNegotiated => tls.alpn_not_negotiated(),

@@ -181,8 +181,8 @@ explained_labels! {
         },
         /// Not provable from here.
         Unknown = "unknown" {
-            proof: "Nothing: records are missing, or early data may look like EndOfEarlyData.",
-            usual: "Bytes that were not captured.",
+            proof: "Nothing: records are missing or padded, the cipher suite's sizes are not known, or data had the size of an EndOfEarlyData or a Finished.",
+            usual: "Bytes that were not captured, a library that pads its records, early data of 4 bytes.",
             next: "The log of an end: nginx `$ssl_early_data`, OpenSSL `SSL_get_early_data_status`.",
         },
     }

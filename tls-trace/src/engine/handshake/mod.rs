@@ -1,16 +1,18 @@
 //! What the wire showed of one TLS handshake, as facts; the judgement is elsewhere. Kept compact, as it
 //! stays with the connection after its bytes are gone.
 
+mod early_data;
 mod records;
 
 use std::sync::Arc;
 
+use early_data::EarlyRecords;
 pub(super) use records::{EarlyAlert, Flight, Side};
 
 use super::{alert, library::Said, moment::Moment};
 use crate::{
     event::{Direction, End},
-    report::{ClientCertificate, EarlyData, EarlyDataOutcome, EarlyDataReason, Phase, Resumption},
+    report::{ClientCertificate, Phase, Resumption},
     wire::{
         Certificate, ClientHello, HandshakeMessage, Observation, ObservationKind, Plaintext,
         PlaintextProtocol, Preface, ServerHello,
@@ -103,7 +105,7 @@ pub(super) struct Handshake {
     /// The ClientHello after a HelloRetryRequest.
     second_hello: bool,
     pub(super) early_data_offered: bool,
-    pub(super) end_of_early_data: bool,
+    early: EarlyRecords,
     pub(super) psk_selected: bool,
     pub(super) certificate_requested: bool,
     pub(super) empty_certificate: bool,
@@ -300,7 +302,7 @@ impl Handshake {
         let encrypted = self.from_server.records > 0
             || self.from_server.change_cipher_spec
             || (self.from_client.change_cipher_spec && !self.is_tls13());
-        if self.times.established_at.happened() {
+        if self.times.established_at.happened() || self.is_flight_hidden() {
             Phase::Established
         } else if self.times.finished_at.happened() && self.is_tls13() {
             Phase::Finished
@@ -401,15 +403,6 @@ impl Handshake {
         self.from_client.application_data == 0 && !server_data
     }
 
-    /// The server's answer to the ClientHello was `unsupported_extension`.
-    fn refused_early_data(&self) -> bool {
-        let server = self.client.map(Direction::reverse);
-        !self.times.server_hello_at.happened()
-            && self.fatal_alert().is_some_and(|seen| {
-                Some(seen.direction) == server && seen.description == alert::UNSUPPORTED_EXTENSION
-            })
-    }
-
     /// Whether a session was resumed.
     pub(super) fn resumed(&self) -> Option<bool> {
         let said = self.library.as_ref().and_then(|said| said.resumed());
@@ -438,49 +431,6 @@ impl Handshake {
             () if flight.certificate => Some(Shown::Sent),
             () => None,
         }
-    }
-
-    /// What became of early data; absent without a complete ClientHello. The library knows, the wire
-    /// shows why.
-    pub(super) fn early_data(&self) -> Option<EarlyData> {
-        let seen = self.early_data_on_wire()?;
-        let said = self.library.as_ref().and_then(|said| said.early_data());
-        Some(match said.filter(|_| self.early_data_offered) {
-            Some(said) if said.outcome == seen.outcome => EarlyData {
-                outcome: seen.outcome,
-                reason: seen.reason.or(said.reason),
-            },
-            Some(said) => said,
-            None => seen,
-        })
-    }
-
-    /// What became of early data by the look of the wire.
-    pub(super) fn early_data_on_wire(&self) -> Option<EarlyData> {
-        use EarlyDataOutcome as Outcome;
-        if self.hello_length == 0 {
-            return None;
-        }
-        let (outcome, reason) = if !self.early_data_offered {
-            (Outcome::NotOffered, None)
-        } else if self.times.retry_at.happened() {
-            (Outcome::Rejected, Some(EarlyDataReason::HelloRetryRequest))
-        } else if self.refused_early_data() {
-            (Outcome::Rejected, Some(EarlyDataReason::Unsupported))
-        } else if !self.times.server_hello_at.happened() {
-            (Outcome::Aborted, None)
-        } else if !self.psk_selected {
-            (Outcome::Rejected, Some(EarlyDataReason::PskNotAccepted))
-        } else if self.end_of_early_data {
-            (Outcome::Accepted, None)
-        } else if self.flight.records > 0 {
-            (Outcome::Rejected, None)
-        } else if self.lost {
-            (Outcome::Unknown, None)
-        } else {
-            (Outcome::Aborted, None)
-        };
-        Some(EarlyData { outcome, reason })
     }
 }
 

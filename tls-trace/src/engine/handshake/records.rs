@@ -54,6 +54,8 @@ pub(in crate::engine) struct Flight {
     pub(in crate::engine) certificate: bool,
     /// Nothing but a Finished: the server asked for no certificate.
     pub(in crate::engine) bare: bool,
+    /// Came without EndOfEarlyData before, though that was possible.
+    pub(super) unannounced: bool,
     /// Began with the size of a Certificate message without certificates.
     pub(in crate::engine) empty_certificate: bool,
 }
@@ -105,11 +107,11 @@ impl Handshake {
     }
 
     /// From a client that has not sent its Finished: shorter than that is an alert, padded, or a
-    /// Certificate without certificates.
+    /// Certificate without certificates. JSSE, which pads, offers no early data.
     fn is_padded_alert(&self, is_client: bool, length: u16) -> bool {
         is_client
             && self.flight.records == 0
-            && !self.early_data_possible()
+            && !self.early_data_offered
             && length < self.finished_length()
             && !padded(length, self.empty_certificate_length())
     }
@@ -120,31 +122,21 @@ impl Handshake {
         !self.times.established_at.happened() && !early_data
     }
 
-    fn early_data_possible(&self) -> bool {
-        self.early_data_offered
-            && !self.times.retry_at.happened()
-            && !self.end_of_early_data
-            && self.flight.records == 0
-    }
-
     /// TLS 1.3, from the client: early data, EndOfEarlyData, the flight, then application data.
     fn client_record(&mut self, length: u16, is_alert: bool, now: Moment) {
         if self.flight.complete {
+            self.after_flight(length);
             let side = &mut self.from_client;
             side.application_data = side.application_data.saturating_add(u8::from(!is_alert));
             return;
         }
+        if self.is_early_record(length, is_alert) {
+            return;
+        }
         let finished = self.finished_length();
-        let early_data_possible = self.early_data_possible();
-        if early_data_possible && self.psk_selected && length == self.end_of_early_data_length() {
-            self.end_of_early_data = true;
-            return;
-        }
-        if is_alert || (early_data_possible && length != finished) {
-            return;
-        }
         if self.flight.records == 0 {
             let empty = self.empty_certificate_length();
+            self.flight.unannounced = self.early_data_possible() && self.psk_selected;
             self.flight.bare = padded(length, finished);
             // Alone, or with the Finished in the same record.
             self.flight.empty_certificate =
@@ -161,6 +153,7 @@ impl Handshake {
     /// TLS 1.3, from the server: what follows the client's Finished proves that it was taken.
     fn server_record(&mut self, length: u16, is_alert: bool, now: Moment) {
         if self.flight.records == 0 {
+            self.before_flight(is_alert);
             // EncryptedExtensions come first and may have any size.
             self.from_server.finished |=
                 self.from_server.records > 1 && padded(length, self.finished_length());
@@ -202,6 +195,12 @@ impl Handshake {
         }
     }
 
+    /// Whether the suite is one whose sizes are known: those of RFC 8446, and with the same sizes SM4's
+    /// of RFC 8998.
+    pub(super) fn sizes_known(&self) -> bool {
+        matches!(self.cipher, 0x1301..=0x1305 | 0x00c6 | 0x00c7)
+    }
+
     /// AEAD tag, and the byte for the inner content type.
     fn overhead(&self) -> u16 {
         // TLS_AES_128_CCM_8_SHA256 has a tag of 8 bytes, the other suites 16.
@@ -212,7 +211,7 @@ impl Handshake {
         2 + self.overhead()
     }
 
-    fn end_of_early_data_length(&self) -> u16 {
+    pub(super) fn end_of_early_data_length(&self) -> u16 {
         4 + self.overhead()
     }
 
@@ -220,7 +219,7 @@ impl Handshake {
         8 + self.overhead()
     }
 
-    fn finished_length(&self) -> u16 {
+    pub(super) fn finished_length(&self) -> u16 {
         // TLS_AES_256_GCM_SHA384; the others use a hash of 32 bytes.
         4 + if self.cipher == 0x1302 { 48 } else { 32 } + self.overhead()
     }

@@ -93,6 +93,15 @@ pub(super) const SELECT_12: Selection = Selection {
 };
 
 pub(super) fn server_hello(selection: Selection) -> Vec<u8> {
+    let suite = if selection.version == TLS13 {
+        0x1302
+    } else {
+        0xc02f
+    };
+    server_hello_with(suite, selection)
+}
+
+pub(super) fn server_hello_with(suite: u16, selection: Selection) -> Vec<u8> {
     let mut body = vec![3, 3];
     body.extend(if selection.retry {
         RETRY_RANDOM
@@ -100,11 +109,6 @@ pub(super) fn server_hello(selection: Selection) -> Vec<u8> {
         [9; 32]
     });
     body.push(0);
-    let suite: u16 = if selection.version == TLS13 {
-        0x1302
-    } else {
-        0xc02f
-    };
     body.extend(suite.to_be_bytes());
     body.push(0);
     let mut extensions = Vec::new();
