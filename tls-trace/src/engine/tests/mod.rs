@@ -5,6 +5,7 @@ mod bytes;
 mod captures;
 mod closes;
 mod decisive;
+mod delivery;
 mod early_data;
 mod handshakes;
 mod late_hello;
