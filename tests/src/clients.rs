@@ -1,8 +1,8 @@
 //! Clients that speak TLS.
 
-use std::{env, fs, net::SocketAddr, path::PathBuf, sync::OnceLock};
+use std::{fs, net::SocketAddr};
 
-use anyhow::{Result, anyhow};
+use anyhow::Result;
 
 use crate::{
     environment::scratch,
@@ -82,42 +82,4 @@ pub fn java(server: SocketAddr, ca: &str) -> Result<Program> {
         .args("-XX:TieredStopAtLevel=1 -XX:+UseSerialGC")
         .arg(source)
         .args(&format!("{} {} {ca}", server.ip(), server.port())))
-}
-
-/// The Go client, from `TLS_TRACE_TEST_GO_CLIENT` or built here; arguments as in its source.
-///
-/// # Errors
-/// It does not build.
-pub fn go(server: SocketAddr, options: &str) -> Result<Program> {
-    static BUILT: OnceLock<Result<PathBuf, String>> = OnceLock::new();
-    let path = BUILT
-        .get_or_init(|| match env::var_os("TLS_TRACE_TEST_GO_CLIENT") {
-            Some(path) => Ok(path.into()),
-            None => build_go().map_err(|error| format!("{error:#}")),
-        })
-        .as_ref()
-        .map_err(|error| anyhow!("{error}"))?;
-    Ok(Program::at(path).args(&format!("{server} {options}")))
-}
-
-fn build_go() -> Result<PathBuf> {
-    let target = scratch()?.join("go-client");
-    let source = scratch()?.join("main.go");
-    fs::write(&source, include_str!("../programs/client.go"))?;
-    Program::new("go")
-        .args("build -o")
-        .arg(&target)
-        .arg(source)
-        .run()?
-        .success()?;
-    Ok(target)
-}
-
-/// The program that [`go`] needs.
-#[must_use]
-pub fn go_program() -> &'static str {
-    match env::var_os("TLS_TRACE_TEST_GO_CLIENT") {
-        Some(_) => "true",
-        None => "go",
-    }
 }

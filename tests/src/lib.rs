@@ -24,6 +24,7 @@ pub mod actor;
 pub mod certificates;
 pub mod clients;
 pub mod fault;
+pub mod go;
 pub mod netns;
 pub mod program;
 pub mod scenes;

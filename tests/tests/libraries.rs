@@ -7,7 +7,7 @@ use tls_trace::report::{Cause, Initiator, Notice, Phase};
 use tls_trace_tests::{
     Case, Expected, both,
     certificates::Certificates,
-    client, clients,
+    client, clients, go,
     program::{Finished, Program},
     server, servers, truth,
 };
@@ -67,15 +67,15 @@ fn java_tls_1_2() {
 
 #[test]
 fn go() {
-    talks(&[clients::go_program()], "ok TLS 1.3", |server, ca| {
-        clients::go(server, &format!("ca={ca}"))
+    talks(&[go::program()], "ok TLS 1.3", |server, ca| {
+        go::client(server, &format!("ca={ca}"))
     });
 }
 
 #[test]
 fn go_tls_1_2() {
-    talks(&[clients::go_program()], "ok TLS 1.2", |server, ca| {
-        clients::go(server, &format!("ca={ca} max=1.2"))
+    talks(&[go::program()], "ok TLS 1.2", |server, ca| {
+        go::client(server, &format!("ca={ca} max=1.2"))
     });
 }
 
@@ -198,10 +198,10 @@ fn node_rejects_an_unknown_ca() {
 #[test]
 fn go_rejects_an_unknown_ca() {
     rejects_encrypted(
-        &[clients::go_program()],
+        &[go::program()],
         "unknown authority",
         Cause::CertificateBad,
-        |server, ca| clients::go(server, &format!("ca={ca}")),
+        |server, ca| go::client(server, &format!("ca={ca}")),
     );
 }
 

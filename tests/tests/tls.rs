@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv6Addr};
 
 use tls_trace::report::{Cause, Initiator, Notice, Phase};
 use tls_trace_tests::{
-    Expected, both, certificates::Certificates, clients, fault::Rules, netns::Pair, scenes,
+    Expected, both, certificates::Certificates, clients, fault::Rules, go, netns::Pair, scenes,
     servers, truth,
 };
 
@@ -193,7 +193,7 @@ fn between_network_namespaces() {
 /// A key share of ML-KEM makes the ClientHello larger than a segment, as long names of protocols do more.
 #[test]
 fn client_hello_in_two_segments() {
-    truth(&["ip", "nft", "python3", clients::go_program()], |case| {
+    truth(&["ip", "nft", "python3", go::program()], |case| {
         let pair = Pair::create()?;
         // Segments of their own, as on the wire: not one large packet for the card to cut up.
         pair.client.ip("link set wire gso_max_segs 1\n")?;
@@ -205,7 +205,7 @@ fn client_hello_in_two_segments() {
             .listening(case.port())?;
         let alpn = "x".repeat(220);
         let options = format!("ca={} alpn={alpn}", certificates.ca());
-        clients::go(pair.address(case.port()), &options)?
+        go::client(pair.address(case.port()), &options)?
             .within(&pair.client)
             .run()?
             .said("ok TLS 1.3")?;

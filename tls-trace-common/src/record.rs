@@ -2,7 +2,7 @@
 
 use zerocopy::FromBytes;
 
-use crate::{Header, Kind, LibraryRecord, SegmentRecord, SignalRecord, SocketRecord};
+use crate::{GoRecord, Header, Kind, LibraryRecord, SegmentRecord, SignalRecord, SocketRecord};
 
 /// A decoded record.
 #[derive(Clone, Copy, Debug)]
@@ -15,6 +15,8 @@ pub enum Record<'a> {
     Segment(&'a SegmentRecord, &'a [u8]),
     /// [`Kind::LIBRARY`].
     Library(&'a LibraryRecord),
+    /// [`Kind::GO`].
+    Go(&'a GoRecord),
 }
 
 /// Why bytes are not a record.
@@ -70,6 +72,9 @@ impl<'a> Record<'a> {
             }
             Kind::LIBRARY => LibraryRecord::ref_from_prefix(bytes)
                 .map(|(record, _)| Self::Library(record))
+                .map_err(|_| truncated),
+            Kind::GO => GoRecord::ref_from_prefix(bytes)
+                .map(|(record, _)| Self::Go(record))
                 .map_err(|_| truncated),
             Kind(unknown) => Err(ParseRecordError::UnknownKind(unknown)),
         }

@@ -11,6 +11,8 @@
 
 pub mod kernel;
 pub mod output;
+pub mod socket;
+pub mod user;
 
 #[cfg(target_arch = "bpf")]
 #[panic_handler]

@@ -96,7 +96,7 @@ pub enum EventKind {
     },
     /// The source has no more events of this connection (end of a capture).
     Ended,
-    /// A TLS library was seen at a decisive moment. It does not know its socket: the event's
+    /// A TLS library was seen at a decisive moment. Where it does not show its socket, the event's
     /// `connection` is 0, and the session is found by its random.
     Library(LibraryEvent),
 }
@@ -111,7 +111,7 @@ pub struct LibraryEvent {
     pub moment: LibraryMoment,
     /// Task that called the library.
     pub task: Task,
-    /// ClientHello.random, not zero.
+    /// ClientHello.random; zero: not known.
     pub random: [u8; 32],
     /// The session is the server's.
     pub server: Option<bool>,
@@ -137,7 +137,7 @@ pub struct LibraryEvent {
 }
 
 /// A moment at which a library is looked at.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum LibraryMoment {
     /// The function that shakes hands returned success.
@@ -147,8 +147,41 @@ pub enum LibraryMoment {
         /// Its number for it.
         reason: u32,
     },
+    /// Go returned an error, from the handshake or after it.
+    Returned(GoError),
     /// The session is being freed.
     Freed,
+}
+
+/// An error of Go's crypto/tls, as far as its type is known.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct GoError {
+    /// What it is.
+    pub kind: GoErrorKind,
+    /// Its text, or of a [`GoErrorKind::Hostname`] the name that was wanted; any bytes.
+    pub text: Option<String>,
+    /// The last alert that this end sent, `close_notify` aside.
+    pub alert_sent: Option<u8>,
+}
+
+/// What a Go error is, whatever wraps it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum GoErrorKind {
+    /// The peer sent an alert, this one.
+    Alert(u8),
+    /// `x509.UnknownAuthorityError`.
+    UnknownAuthority,
+    /// `x509.CertificateInvalidError` with this `x509.InvalidReason`.
+    CertificateInvalid(u32),
+    /// `x509.HostnameError`.
+    Hostname,
+    /// Nothing but a text.
+    Message,
+    /// Reading or writing failed.
+    Io,
+    /// Anything else.
+    Other,
 }
 
 /// A TLS library whose functions are hooked.
@@ -157,6 +190,8 @@ pub enum LibraryMoment {
 pub enum LibraryName {
     /// OpenSSL.
     Openssl,
+    /// Go's crypto/tls.
+    Go,
 }
 
 impl LibraryName {
@@ -165,6 +200,7 @@ impl LibraryName {
     pub fn label(self) -> &'static str {
         match self {
             Self::Openssl => "openssl",
+            Self::Go => "go",
         }
     }
 }

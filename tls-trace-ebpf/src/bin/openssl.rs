@@ -22,14 +22,9 @@
     reason = "aya's attribute macros pass the context by value"
 )]
 
-use core::ffi::c_void;
-
 use aya_ebpf::{
     EbpfContext,
-    helpers::{
-        bpf_get_attach_cookie, bpf_get_current_pid_tgid, bpf_probe_read_user,
-        generated::bpf_probe_read_user as bpf_probe_read_user_raw,
-    },
+    helpers::{bpf_get_attach_cookie, bpf_get_current_pid_tgid},
     macros::{map, uprobe, uretprobe},
     maps::{Array, LruHashMap},
     programs::{ProbeContext, RetProbeContext},
@@ -42,6 +37,7 @@ use tls_trace_common::{
 use tls_trace_ebpf::{
     kernel::header,
     output::{current_task, send},
+    user::{copy, field},
 };
 
 /// `TLS_ST_OK` (include/openssl/ssl.h).
@@ -102,13 +98,7 @@ fn ssl_do_handshake_return(ctx: RetProbeContext) -> u32 {
     // SAFETY: as above.
     unsafe { (*active).loose = 1 };
     if ctx.ret::<i32>() == 1 {
-        tell(
-            ssl as *const c_void,
-            file,
-            LibraryMoment::HANDSHAKE_RETURNED,
-            0,
-            0,
-        );
+        tell(ssl, file, LibraryMoment::HANDSHAKE_RETURNED, 0, 0);
     }
     0
 }
@@ -122,7 +112,7 @@ fn ssl_clear(ctx: ProbeContext) -> u32 {
     };
     let known = ACTIVE.get_ptr(bpf_get_current_pid_tgid());
     // SAFETY: an entry of the map, alive while the program runs.
-    if known.is_some_and(|active| unsafe { (*active).ssl } == ssl as u64) {
+    if known.is_some_and(|active| unsafe { (*active).ssl } == ssl) {
         return 0;
     }
     activate(ssl, file, 1);
@@ -138,7 +128,7 @@ fn ssl_free(ctx: ProbeContext) -> u32 {
     let thread = bpf_get_current_pid_tgid();
     let known = ACTIVE.get_ptr(thread);
     // SAFETY: an entry of the map, alive while the program runs.
-    if known.is_some_and(|active| unsafe { (*active).ssl } == ssl as u64) {
+    if known.is_some_and(|active| unsafe { (*active).ssl } == ssl) {
         // The memory may be another session's soon.
         let _ = ACTIVE.remove(thread);
     }
@@ -174,7 +164,7 @@ fn failed(library: Option<i32>, reason: Option<i32>) -> u32 {
     let active = unsafe { *active };
     let flags = if active.loose == 1 { LOOSE } else { 0 };
     tell(
-        active.ssl as *const c_void,
+        active.ssl,
         active.file,
         LibraryMoment::ERROR,
         reason.cast_unsigned(),
@@ -185,9 +175,9 @@ fn failed(library: Option<i32>, reason: Option<i32>) -> u32 {
 
 /// The session in the first argument, and the file that the probe is in.
 #[inline(always)]
-fn session(ctx: &ProbeContext) -> Option<(*const c_void, u32)> {
-    let ssl: *const c_void = ctx.arg(0)?;
-    if ssl.is_null() {
+fn session(ctx: &ProbeContext) -> Option<(u64, u32)> {
+    let ssl: u64 = ctx.arg(0)?;
+    if ssl == 0 {
         return None;
     }
     // SAFETY: the context of the running program.
@@ -196,19 +186,15 @@ fn session(ctx: &ProbeContext) -> Option<(*const c_void, u32)> {
 }
 
 #[inline(always)]
-fn activate(ssl: *const c_void, file: u32, loose: u32) {
-    let active = Active {
-        ssl: ssl as u64,
-        file,
-        loose,
-    };
+fn activate(ssl: u64, file: u32, loose: u32) {
+    let active = Active { ssl, file, loose };
     // A full LRU map makes room; on failure the handshake goes unseen here and is seen on the wire.
     let _ = ACTIVE.insert(bpf_get_current_pid_tgid(), active, 0);
 }
 
 /// The offsets for a session, unless it is not one of TLS over TCP.
 #[inline(always)]
-fn offsets(ssl: *const c_void, file: u32) -> Option<&'static OpensslOffsets> {
+fn offsets(ssl: u64, file: u32) -> Option<&'static OpensslOffsets> {
     let offsets = FILES.get(file)?;
     if offsets.kind != UNAVAILABLE && field::<u32>(ssl, offsets.kind) != Some(0) {
         return None;
@@ -218,14 +204,14 @@ fn offsets(ssl: *const c_void, file: u32) -> Option<&'static OpensslOffsets> {
 
 /// Sends what the library knows of a session, unless that has seen no ClientHello yet.
 #[inline(always)]
-fn tell(ssl: *const c_void, file: u32, moment: LibraryMoment, reason: u32, flags: u32) {
+fn tell(ssl: u64, file: u32, moment: LibraryMoment, reason: u32, flags: u32) {
     let Some(offsets) = offsets(ssl, file) else {
         return;
     };
     let s3 = if offsets.s3 == UNAVAILABLE {
         Some(ssl)
     } else {
-        field::<u64>(ssl, offsets.s3).map(|s3| s3 as *const c_void)
+        field::<u64>(ssl, offsets.s3)
     };
     let Some(s3) = s3 else {
         return;
@@ -238,7 +224,7 @@ fn tell(ssl: *const c_void, file: u32, moment: LibraryMoment, reason: u32, flags
     send::<LibraryRecord>(Lost::LIBRARY, |record| {
         record.header = header(0, Kind::LIBRARY, 0, 0, moment.0);
         current_task(&mut record.task);
-        record.session = ssl as u64;
+        record.session = ssl;
         for (to, from) in record.random.as_chunks_mut::<8>().0.iter_mut().zip(random) {
             *to = from.to_ne_bytes();
         }
@@ -266,7 +252,7 @@ fn tell(ssl: *const c_void, file: u32, moment: LibraryMoment, reason: u32, flags
         if alpn.is_some() {
             fields |= FIELD_ALPN;
         }
-        let session = field::<u64>(ssl, offsets.session).unwrap_or(0) as *const c_void;
+        let session = field::<u64>(ssl, offsets.session).unwrap_or(0);
         let (at, length) = (offsets.session_alpn, offsets.session_alpn_length);
         let alpn = text(session, at, length, &mut record.session_alpn);
         record.session_alpn_length = alpn.unwrap_or(0);
@@ -280,31 +266,12 @@ fn tell(ssl: *const c_void, file: u32, moment: LibraryMoment, reason: u32, flags
 /// Copies what a pointer and a length of an object name, as much as fits; its length, `None` where
 /// that is not known.
 #[inline(always)]
-fn text(base: *const c_void, pointer: u32, length: u32, to: &mut [u8; 64]) -> Option<u32> {
+fn text(base: u64, pointer: u32, length: u32, to: &mut [u8; 64]) -> Option<u32> {
     *to = [0; 64];
     let pointer = field::<u64>(base, pointer)?;
     let length = field::<u32>(base, length)?;
     if pointer == 0 || length == 0 {
         return Some(0);
     }
-    // Volatile, 64 bits wide and by addition: what the verifier of Linux 6.1 can follow; see `capture`
-    // of the object `wire`.
-    let last = u64::from(length - 1);
-    // SAFETY: a local variable.
-    let last = unsafe { core::ptr::read_volatile(&raw const last) };
-    let size = (last.min(63) + 1) as u32;
-    // SAFETY: room for `size` bytes, at most 64; the helper does not fault.
-    let result =
-        unsafe { bpf_probe_read_user_raw(to.as_mut_ptr().cast(), size, pointer as *const c_void) };
-    (result == 0).then_some(length)
-}
-
-/// A field of the object at `base` in the process's memory.
-#[inline(always)]
-fn field<T: Copy>(base: *const c_void, offset: u32) -> Option<T> {
-    if offset == UNAVAILABLE {
-        return None;
-    }
-    // SAFETY: the helper checks the address and does not fault.
-    unsafe { bpf_probe_read_user(base.wrapping_byte_add(offset as usize).cast::<T>()) }.ok()
+    copy(to, pointer, u64::from(length)).then_some(length)
 }

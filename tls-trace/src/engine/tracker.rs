@@ -100,7 +100,7 @@ impl Tracker {
             }
             EventKind::Segment(_) => self.wire = true,
             EventKind::Library(said) => {
-                if let Some(id) = self.library(said, event.time) {
+                if let Some(id) = self.library(said, event.connection, event.time) {
                     self.settle(id, event.time, outputs);
                 }
                 return;

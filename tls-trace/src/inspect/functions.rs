@@ -53,6 +53,7 @@ pub fn place(elf: &Elf, function: Function) -> Result<Option<Place>, Error> {
     }
     let mut place = Place {
         offset,
+        address: function.address,
         size: function.size,
         returns: Vec::new(),
         leaves: 0,

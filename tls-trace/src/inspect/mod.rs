@@ -150,6 +150,9 @@ pub struct Hook {
 pub struct Place {
     /// Offset of its first instruction in the file: what the kernel's uprobes take.
     pub offset: u64,
+    /// Its address as linked.
+    #[serde(skip)]
+    pub address: u64,
     /// Length of its code; 0: not known.
     pub size: u64,
     /// Offsets in the file of its return instructions.

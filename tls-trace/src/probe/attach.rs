@@ -154,7 +154,7 @@ fn load(
     let ring_buffer = match object {
         Object::Wire => options.ring_buffer,
         Object::Tcp => options.ring_buffer / 2,
-        Object::TcpKprobe | Object::Openssl => options.ring_buffer / 8,
+        Object::TcpKprobe | Object::Openssl | Object::Go => options.ring_buffer / 8,
     };
     if STUB {
         return Err("this build has no eBPF programs; build it with `cargo xtask run`".to_owned());
@@ -169,6 +169,12 @@ fn load(
         .override_global("WATCH_CLOSE", &watch_close, false);
     if let Some(offsets) = &offsets {
         loader.override_global("OFFSETS", offsets.as_bytes(), true);
+    }
+    let descriptors = (object == Object::Go)
+        .then(|| Kernel::descriptor_offsets(kernel.btf.as_ref().ok()?).ok())
+        .flatten();
+    if let Some(descriptors) = &descriptors {
+        loader.override_global("FD_OFFSETS", descriptors.as_bytes(), true);
     }
     let mut ebpf = loader
         .load(object.elf())

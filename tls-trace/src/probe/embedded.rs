@@ -12,6 +12,7 @@ impl Object {
     #[must_use]
     pub fn elf(self) -> &'static [u8] {
         match self {
+            Self::Go => include_bytes_aligned!(concat!(env!("OUT_DIR"), "/go")),
             Self::Openssl => include_bytes_aligned!(concat!(env!("OUT_DIR"), "/openssl")),
             Self::Tcp => include_bytes_aligned!(concat!(env!("OUT_DIR"), "/tcp")),
             Self::TcpKprobe => include_bytes_aligned!(concat!(env!("OUT_DIR"), "/tcp_kprobe")),

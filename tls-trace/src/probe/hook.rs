@@ -15,18 +15,26 @@ pub enum Object {
     Wire,
     /// uprobes on OpenSSL.
     Openssl,
+    /// uprobes on Go's crypto/tls.
+    Go,
 }
 
 impl Object {
     /// Every object, in the order they are loaded.
-    pub const ALL: [Self; 4] = [Self::Tcp, Self::TcpKprobe, Self::Wire, Self::Openssl];
+    pub const ALL: [Self; 5] = [
+        Self::Tcp,
+        Self::TcpKprobe,
+        Self::Wire,
+        Self::Openssl,
+        Self::Go,
+    ];
 
     /// Whether its programs are attached to TLS libraries, as these are found.
     #[must_use]
     pub fn is_library(self) -> bool {
         match self {
             Self::Tcp | Self::TcpKprobe | Self::Wire => false,
-            Self::Openssl => true,
+            Self::Openssl | Self::Go => true,
         }
     }
 
@@ -38,6 +46,7 @@ impl Object {
             Self::TcpKprobe => "tcp_kprobe",
             Self::Wire => "wire",
             Self::Openssl => "openssl",
+            Self::Go => "go",
         }
     }
 }
@@ -148,10 +157,10 @@ macro_rules! kprobe {
 
 /// A uprobe row. Libraries only refine what the wire tells: none is required.
 macro_rules! uprobe {
-    ($program:literal, $purpose:literal $(,)?) => {
+    ($object:ident, $program:literal, $purpose:literal $(,)?) => {
         Hook {
             name: $program,
-            object: Object::Openssl,
+            object: Object::$object,
             purpose: $purpose,
             required: false,
             back_ends: &[
@@ -258,17 +267,40 @@ pub const HOOKS: &[Hook] = &[
         ],
     },
     uprobe!(
+        Openssl,
         "ssl_do_handshake",
         "session that a thread works on, OpenSSL"
     ),
     uprobe!(
+        Openssl,
         "ssl_do_handshake_return",
         "what was negotiated when a handshake completes, OpenSSL",
     ),
-    uprobe!("ssl_clear", "start of a handshake on any path, OpenSSL",),
-    uprobe!("ssl_free", "last look at a session, OpenSSL",),
-    uprobe!("err_vset_error", "exact reason of a failure, OpenSSL 3"),
-    uprobe!("err_put_error", "exact reason of a failure, OpenSSL 1.1"),
+    uprobe!(
+        Openssl,
+        "ssl_clear",
+        "start of a handshake on any path, OpenSSL",
+    ),
+    uprobe!(Openssl, "ssl_free", "last look at a session, OpenSSL",),
+    uprobe!(
+        Openssl,
+        "err_vset_error",
+        "exact reason of a failure, OpenSSL 3"
+    ),
+    uprobe!(
+        Openssl,
+        "err_put_error",
+        "exact reason of a failure, OpenSSL 1.1"
+    ),
+    uprobe!(Go, "go_handshake", "start of a handshake, Go"),
+    uprobe!(Go, "go_client_hello", "which handshake it is, Go clients"),
+    uprobe!(Go, "go_server_hello", "which handshake it is, Go servers"),
+    uprobe!(
+        Go,
+        "go_handshake_return",
+        "end of a handshake, and why it failed, Go",
+    ),
+    uprobe!(Go, "go_alert", "alerts behind encryption, Go"),
 ];
 
 const fn tracepoint(name: HookName, purpose: &'static str, back_ends: &'static [BackEnd]) -> Hook {

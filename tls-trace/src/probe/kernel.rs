@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use tls_trace_common::KernelOffsets;
+use tls_trace_common::{FdOffsets, KernelOffsets};
 
 use crate::{
     event::ResetReason,
@@ -148,6 +148,23 @@ impl Kernel {
             task_exit_code: btf.member_offset("task_struct", &["exit_code"])?,
             skb_cb: btf.member_offset("sk_buff", &["cb"])?,
             sock_linger_bit: btf.enum_value("sock_flags", "SOCK_LINGER")?,
+        })
+    }
+
+    /// Offsets from a task to the socket of one of its file descriptors.
+    ///
+    /// # Errors
+    /// A struct has no such member in this kernel.
+    pub fn descriptor_offsets(btf: &Btf) -> Result<FdOffsets, BtfError> {
+        Ok(FdOffsets {
+            files: btf.member_offset("task_struct", &["files"])?,
+            fdt: btf.member_offset("files_struct", &["fdt"])?,
+            max_fds: btf.member_offset("fdtable", &["max_fds"])?,
+            fd: btf.member_offset("fdtable", &["fd"])?,
+            private_data: btf.member_offset("file", &["private_data"])?,
+            socket_file: btf.member_offset("socket", &["file"])?,
+            sk: btf.member_offset("socket", &["sk"])?,
+            cookie: btf.member_offset("sock_common", &["skc_cookie"])?,
         })
     }
 }

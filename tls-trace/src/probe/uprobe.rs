@@ -133,7 +133,20 @@ impl AttachedObject {
         file: &File,
         offset: u64,
         cookie: u64,
-    ) -> Result<Link, UprobeError> {
+    ) -> Result<Vec<Link>, UprobeError> {
+        self.attach_uprobes(program, file, &[(offset, cookie)])
+    }
+
+    /// Attaches a program of this object to places in a file, each with a cookie of its own.
+    ///
+    /// # Errors
+    /// The program is not loaded; the kernel refuses a place.
+    pub fn attach_uprobes(
+        &mut self,
+        program: &'static str,
+        file: &File,
+        places: &[(u64, u64)],
+    ) -> Result<Vec<Link>, UprobeError> {
         // The file that was looked at, whatever its path leads to by now.
         let path = format!("/proc/self/fd/{}", file.as_raw_fd());
         let multi = self
@@ -142,23 +155,28 @@ impl AttachedObject {
             .and_then(|multi| multi.programs.get(program));
         if let Some(loaded) = multi {
             let path = CString::new(path).map_err(io::Error::from)?;
+            let (offsets, cookies): (Vec<_>, Vec<_>) = places.iter().copied().unzip();
             let probes = sys::Probes {
                 path: &path,
-                offsets: &[offset],
-                cookies: &[cookie],
+                offsets: &offsets,
+                cookies: &cookies,
                 at_return: loaded.at_return,
             };
-            return Ok(Link::Multi(sys::link(loaded.program.as_fd(), probes)?));
+            let link = sys::link(loaded.program.as_fd(), probes)?;
+            return Ok(vec![Link::Multi(link)]);
         }
         let Some(Program::UProbe(loaded)) = self.ebpf.program_mut(program) else {
             return Err(UprobeError::NoProgram(program));
         };
-        let point = UProbeAttachPoint {
-            location: UProbeAttachLocation::AbsoluteOffset(offset),
-            cookie: Some(cookie),
+        let mut attach = |(offset, cookie)| {
+            let point = UProbeAttachPoint {
+                location: UProbeAttachLocation::AbsoluteOffset(offset),
+                cookie: Some(cookie),
+            };
+            let link = loaded.attach(point, &path, UProbeScope::AllProcesses)?;
+            Ok(Link::Perf(loaded.take_link(link)?))
         };
-        let link = loaded.attach(point, path, UProbeScope::AllProcesses)?;
-        Ok(Link::Perf(loaded.take_link(link)?))
+        places.iter().map(|place| attach(*place)).collect()
     }
 }
 

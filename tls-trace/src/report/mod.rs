@@ -169,8 +169,12 @@ pub struct Library {
     /// Its number for why the handshake failed: `ERR_GET_REASON` of OpenSSL, where 1000 and more are
     /// alerts that were received.
     pub reason: Option<u32>,
-    /// Name of that number, `certificate_verify_failed`.
+    /// Name of that number, `certificate_verify_failed`; of Go, which has no numbers, the type of the
+    /// error, `x509.HostnameError`, or the name of an alert received.
     pub reason_name: Option<String>,
+    /// Text of the error, where the library has one; any characters.
+    #[serde(default)]
+    pub message: Option<String>,
     /// Why a certificate was not accepted: `X509_V_ERR_` of OpenSSL; absent where it was, or where
     /// none was verified.
     pub verify_result: Option<u32>,
@@ -186,6 +190,8 @@ pub struct Library {
 pub enum JoinKey {
     /// ClientHello.random and the role.
     ClientRandom,
+    /// The socket that the library's session is over.
+    Socket,
 }
 
 impl Report {

@@ -1,5 +1,7 @@
 //! Kernel records to events.
 
+mod go;
+
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 use bytes::Bytes;
@@ -76,6 +78,7 @@ impl Decoder {
                 (&record.header, EventKind::Segment(segment(record, payload)))
             }
             Record::Library(record) => (&record.header, EventKind::Library(library(record)?)),
+            Record::Go(record) => (&record.header, EventKind::Library(go::library(record)?)),
         };
         Some(Event {
             time: Timestamp(header.time_ns),
@@ -177,11 +180,6 @@ fn library(record: &abi::LibraryRecord) -> Option<LibraryEvent> {
     };
     let read = |field, value: u32| (record.fields & field != 0).then_some(value);
     let early_data = read(abi::FIELD_EARLY_DATA, record.early_data);
-    let text = |length: Option<u32>, bytes: &[u8]| {
-        let length = usize::try_from(length?).unwrap_or(usize::MAX);
-        let bytes = &bytes[..length.min(bytes.len())];
-        Some(String::from_utf8_lossy(bytes).into_owned())
-    };
     let alpn = read(abi::FIELD_ALPN, record.alpn_length);
     let session_alpn = read(abi::FIELD_SESSION_ALPN, record.session_alpn_length);
     let early_data_ok = read(abi::FIELD_EARLY_DATA_OK, record.early_data_ok);
@@ -197,11 +195,17 @@ fn library(record: &abi::LibraryRecord) -> Option<LibraryEvent> {
         early_data_accepted: early_data.filter(|sent| *sent != 0).map(|sent| sent == 2),
         resumed: read(abi::FIELD_RESUMED, record.resumed).map(|resumed| resumed != 0),
         verify_result: read(abi::FIELD_VERIFY_RESULT, record.verify_result),
-        alpn: text(alpn, &record.alpn),
+        alpn: alpn.map(|length| text(&record.alpn, length)),
         early_data_consistent: early_data_ok.map(|ok| ok != 0),
-        session_alpn: text(session_alpn, &record.session_alpn),
+        session_alpn: session_alpn.map(|length| text(&record.session_alpn, length)),
         loose: record.flags & abi::LOOSE != 0,
     })
+}
+
+/// As much of a text of that length as there was room for.
+fn text(bytes: &[u8], length: u32) -> String {
+    let length = usize::try_from(length).unwrap_or(usize::MAX);
+    String::from_utf8_lossy(&bytes[..length.min(bytes.len())]).into_owned()
 }
 
 fn addresses(tuple: &abi::Tuple) -> (SocketAddr, SocketAddr) {

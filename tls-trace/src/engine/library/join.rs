@@ -8,7 +8,7 @@ use crate::{
         tracker::Tracker,
     },
     event::{ConnectionId, LibraryEvent, Timestamp},
-    report::Phase,
+    report::{JoinKey, Phase},
 };
 
 use super::Said;
@@ -18,6 +18,8 @@ use super::Said;
 pub struct Joins {
     /// By ClientHello.random and role.
     pub client_random: u64,
+    /// By the socket.
+    pub socket: u64,
     /// Not found: its bytes were not captured, it is gone already, or it is not over TCP.
     pub none: u64,
     /// Several found, and nothing told them apart: a proxy passed the ClientHello on.
@@ -38,11 +40,12 @@ impl Tracker {
     pub(in crate::engine) fn library(
         &mut self,
         event: &LibraryEvent,
+        socket: ConnectionId,
         at: Timestamp,
     ) -> Option<ConnectionId> {
         let joins = &mut self.stats.joins;
-        let id = match find(&self.peers, &mut self.connections, event) {
-            Ok(id) => id,
+        let (id, key) = match find(&self.peers, &mut self.connections, event, socket) {
+            Ok(found) => found,
             Err(NotFound::None) => {
                 joins.none += 1;
                 return None;
@@ -57,20 +60,47 @@ impl Tracker {
             joins.doubtful += 1;
             return None;
         }
-        joins.client_random += 1;
+        match key {
+            JoinKey::ClientRandom => joins.client_random += 1,
+            JoinKey::Socket => joins.socket += 1,
+        }
         connection.touch(at);
         connection.found_process(ProcessSource::Library, &event.task, &mut self.names);
         let moment = connection.moment(at);
         let said = &mut connection.tls_mut().library;
-        said.get_or_insert_with(|| Box::new(Said::new(event.library)))
+        said.get_or_insert_with(|| Box::new(Said::new(event.library, key)))
             .take(event, moment);
         Some(id)
     }
 }
 
+/// By the random and the role; where that tells nothing, or not enough, by the socket.
+fn find(
+    peers: &Peers,
+    connections: &mut Table,
+    event: &LibraryEvent,
+    socket: ConnectionId,
+) -> Result<(ConnectionId, JoinKey), NotFound> {
+    let by_random = if event.random == [0; 32] {
+        Err(NotFound::None)
+    } else {
+        find_by_random(peers, connections, event)
+    };
+    by_random
+        .map(|id| (id, JoinKey::ClientRandom))
+        .or_else(|error| {
+            let connection = connections.get_mut(socket);
+            // Without a sign of TLS on the wire there is no handshake to speak of.
+            match connection.filter(|connection| connection.tls.is_some()) {
+                Some(_) => Ok((socket, JoinKey::Socket)),
+                None => Err(error),
+            }
+        })
+}
+
 /// Both ends of a connection on this host share the random, and a proxy that passes a ClientHello on
 /// has it twice more: the role tells the ends apart, the process the rest.
-fn find(
+fn find_by_random(
     peers: &Peers,
     connections: &mut Table,
     event: &LibraryEvent,

@@ -1,13 +1,14 @@
 //! What the TLS library of one end said, and what that means.
 
+mod go;
 mod join;
 mod reasons;
 mod verify;
 
 use super::{alert, handshake::Handshake, moment::Moment};
 use crate::{
-    event::{Direction, LibraryEvent, LibraryMoment, LibraryName},
-    report::{Cause, EarlyData, EarlyDataOutcome, EarlyDataReason, Library},
+    event::{Direction, GoError, LibraryEvent, LibraryMoment, LibraryName},
+    report::{Cause, EarlyData, EarlyDataOutcome, EarlyDataReason, JoinKey, Library},
 };
 
 pub use self::join::Joins;
@@ -23,6 +24,7 @@ const CERTIFICATE_VERIFY_FAILED: u32 = 134;
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Said {
     name: LibraryName,
+    joined_by: JoinKey,
     /// Its first error, unless the handshake went on to complete.
     failure: Option<Failure>,
     /// Its state machine reached the end of the handshake.
@@ -35,10 +37,18 @@ pub(super) struct Said {
     verify_result: Option<u32>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Failure {
     at: Moment,
-    reason: u32,
+    why: Why,
+}
+
+/// A reason, as the library has it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum Why {
+    /// `ERR_GET_REASON`.
+    Openssl(u32),
+    Go(GoError),
 }
 
 /// Whose decision a failure was, and why.
@@ -50,9 +60,10 @@ pub(super) struct Explanation {
 }
 
 impl Said {
-    pub(super) fn new(name: LibraryName) -> Self {
+    pub(super) fn new(name: LibraryName, joined_by: JoinKey) -> Self {
         Self {
             name,
+            joined_by,
             failure: None,
             done: false,
             version: None,
@@ -65,10 +76,12 @@ impl Said {
 
     /// Takes one event.
     pub(super) fn take(&mut self, event: &LibraryEvent, at: Moment) {
-        match event.moment {
-            LibraryMoment::Failed { reason } => {
-                self.failure.get_or_insert(Failure { at, reason });
-            }
+        let mut failed = |why| {
+            self.failure.get_or_insert(Failure { at, why });
+        };
+        match &event.moment {
+            LibraryMoment::Failed { reason } => failed(Why::Openssl(*reason)),
+            LibraryMoment::Returned(error) => failed(Why::Go(error.clone())),
             // What had gone wrong on the way was not the end.
             LibraryMoment::HandshakeReturned if event.done == Some(true) => self.failure = None,
             LibraryMoment::HandshakeReturned | LibraryMoment::Freed => {}
@@ -96,13 +109,15 @@ impl Said {
 
     /// What its failure means, where that is known.
     pub(super) fn explanation(&self) -> Option<Explanation> {
-        let reason = self.failure?.reason;
+        match &self.failure.as_ref()?.why {
+            Why::Openssl(reason) => self.openssl(*reason),
+            Why::Go(error) => go::explanation(error),
+        }
+    }
+
+    fn openssl(&self, reason: u32) -> Option<Explanation> {
         if let Some(description) = alert_received(reason) {
-            let cause = alert::cause(description);
-            return Some(Explanation {
-                by_peer: true,
-                cause,
-            });
+            return Some(Explanation::of_alert(description));
         }
         let cause = match reason {
             CERTIFICATE_VERIFY_FAILED => verify::cause(self.verify_result.unwrap_or(verify::OK)),
@@ -123,31 +138,37 @@ impl Said {
 
     /// The alert that it says it received.
     pub(super) fn received_alert(&self) -> Option<u8> {
-        alert_received(self.failure?.reason)
+        match &self.failure.as_ref()?.why {
+            Why::Openssl(reason) => alert_received(*reason),
+            Why::Go(error) => go::alert_received(error),
+        }
     }
 
     /// When it failed, and its words for it.
     pub(super) fn failure_fact(&self) -> Option<(Moment, String)> {
-        let failure = self.failure?;
+        let failure = self.failure.as_ref()?;
         let name = self.name.label();
-        let mut fact = match alert_received(failure.reason) {
-            Some(description) => format!(
-                "{name} received alert {description} {}",
-                crate::wire::names::alert(description)
-            ),
-            None => format!(
-                "{name} failed: {} {}",
-                failure.reason,
-                reason_name(failure.reason)
-            ),
+        if let Some(description) = self.received_alert() {
+            let alert = crate::wire::names::alert(description);
+            let fact = format!("{name} received alert {description} {alert}");
+            return Some((failure.at, fact));
+        }
+        let words = match &failure.why {
+            Why::Openssl(reason) => self.openssl_words(*reason),
+            Why::Go(error) => go::words(error),
         };
-        if failure.reason == CERTIFICATE_VERIFY_FAILED
+        Some((failure.at, format!("{name} failed: {words}")))
+    }
+
+    fn openssl_words(&self, reason: u32) -> String {
+        let mut words = format!("{reason} {}", reason_name(reason));
+        if reason == CERTIFICATE_VERIFY_FAILED
             && let Some(result) = self.verify_result
         {
             let name = verify::name(result).unwrap_or("unknown");
-            fact = format!("{fact}, {result} {name}");
+            words = format!("{words}, {result} {name}");
         }
-        Some((failure.at, fact))
+        words
     }
 
     /// The application protocol selected, empty for none; absent before the end of the handshake.
@@ -161,8 +182,8 @@ impl Said {
 
     /// What became of early data that was offered, and why.
     pub(super) fn early_data(&self) -> Option<EarlyData> {
-        let reason = self.failure.map(|failure| failure.reason);
-        if reason == Some(TOO_MUCH_EARLY_DATA) {
+        let why = self.failure.as_ref().map(|failure| &failure.why);
+        if why == Some(&Why::Openssl(TOO_MUCH_EARLY_DATA)) {
             return Some(EarlyData {
                 outcome: EarlyDataOutcome::Aborted,
                 reason: Some(EarlyDataReason::TooMuchData),
@@ -194,15 +215,31 @@ impl Said {
 
     /// For the report.
     pub(super) fn report(&self) -> Library {
-        let reason = self.failure.map(|failure| failure.reason);
+        let why = self.failure.as_ref().map(|failure| &failure.why);
+        let (reason, reason_name, message) = match why {
+            Some(Why::Openssl(reason)) => (Some(*reason), Some(reason_name(*reason)), None),
+            Some(Why::Go(error)) => (None, Some(go::name(error)), error.text.clone()),
+            None => (None, None, None),
+        };
         let verify_result = self.verify_result.filter(|result| *result != verify::OK);
         Library {
             name: self.name,
             reason,
-            reason_name: reason.map(reason_name),
+            reason_name,
+            message,
             verify_result,
             verify_name: verify_result.and_then(verify::name).map(str::to_owned),
-            joined_by: crate::report::JoinKey::ClientRandom,
+            joined_by: self.joined_by,
+        }
+    }
+}
+
+impl Explanation {
+    /// The peer's alert says why, as far as alerts do.
+    fn of_alert(description: u8) -> Self {
+        Self {
+            by_peer: true,
+            cause: alert::cause(description),
         }
     }
 }

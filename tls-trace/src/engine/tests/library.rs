@@ -7,8 +7,8 @@ use super::{
     story::{Story, task},
 };
 use crate::{
-    event::{EventKind, LibraryEvent, LibraryMoment, LibraryName},
-    report::{Cause, Confidence, EarlyDataOutcome, Initiator, Notice, Outcome},
+    event::{GoError, GoErrorKind, LibraryEvent, LibraryMoment, LibraryName},
+    report::{Cause, Confidence, EarlyDataOutcome, Initiator, JoinKey, Notice, Outcome},
 };
 
 /// Processes of [`Story`]'s two ends.
@@ -47,7 +47,7 @@ fn completed() -> LibraryEvent {
 }
 
 fn tell(story: &mut Story, event: LibraryEvent) {
-    story.event(EventKind::Library(event));
+    story.library(event, false);
 }
 
 fn hello_with_alpn() -> Vec<u8> {
@@ -288,4 +288,111 @@ fn the_role_tells_the_two_ends_apart() {
     unknown.random = [8; 32];
     tell(&mut story, unknown);
     assert_eq!(story.engine.stats().joins.none, 1);
+}
+
+/// What Go says of a server that found no version in common: it never saw a ClientHello.
+fn no_version() -> LibraryEvent {
+    LibraryEvent {
+        library: LibraryName::Go,
+        random: [0; 32],
+        server: Some(true),
+        task: task(NGINX, "caddy"),
+        ..said(LibraryMoment::Returned(GoError {
+            kind: GoErrorKind::Message,
+            text: Some("tls: client offered only unsupported versions: [303]".to_owned()),
+            alert_sent: Some(70),
+        }))
+    }
+}
+
+#[test]
+fn the_socket_leads_to_a_handshake_without_a_random() {
+    for shows_socket in [true, false] {
+        let mut story = Story::server();
+        story.gets(client_hello(Offer::default()));
+        story.library(no_version(), shows_socket);
+        story.sends(alert(2, 70)).closes().gets_fin().ends();
+        let report = story.report();
+        assert_eq!(report.verdict.cause, Cause::ProtocolVersion);
+        let joined_by = report.library.as_ref().map(|said| said.joined_by);
+        assert_eq!(joined_by, shows_socket.then_some(JoinKey::Socket));
+        let joins = story.engine.stats().joins;
+        assert_eq!(joins.socket, u64::from(shows_socket));
+        assert_eq!(joins.none, u64::from(!shows_socket));
+    }
+}
+
+/// A client that connects and leaves makes every library complain. That is no handshake.
+#[test]
+fn a_socket_without_tls_has_no_library() {
+    let mut story = Story::server();
+    story.library(no_version(), true);
+    story.gets_fin().closes().ends();
+    assert_eq!(story.engine.stats().joins.none, 1);
+    assert!(
+        story
+            .reports()
+            .iter()
+            .all(|report| report.library.is_none())
+    );
+}
+
+#[test]
+fn the_random_goes_before_the_socket() {
+    let mut story = Story::client();
+    story
+        .sends(client_hello(Offer::default()))
+        .gets(flight_13());
+    let event = LibraryEvent {
+        library: LibraryName::Go,
+        ..said(LibraryMoment::Returned(GoError {
+            kind: GoErrorKind::Hostname,
+            text: Some("example.org".to_owned()),
+            alert_sent: Some(42),
+        }))
+    };
+    story.library(event, true);
+    story.sends(data(ALERT)).closes().gets_fin().ends();
+    let report = story.report();
+    assert_eq!(report.verdict.cause, Cause::CertificateHostnameMismatch);
+    assert_eq!(report.verdict.initiator, Initiator::ClientApp);
+    let library = report.library.as_ref().expect("the library spoke");
+    assert_eq!(library.joined_by, JoinKey::ClientRandom);
+    assert_eq!(library.reason_name.as_deref(), Some("x509.HostnameError"));
+    assert_eq!(library.message.as_deref(), Some("example.org"));
+}
+
+/// grpc-go leaves so fast that the server's next word may come too late, or be an answer to the goodbye.
+#[rstest]
+#[case::with_h2_only("h2", false, Cause::AlpnRejectedByApp)]
+#[case::server_closes_first("h2", true, Cause::AlpnRejectedByApp)]
+#[case::with_an_alternative("http/1.1", false, Cause::None)]
+fn leaving_without_a_protocol(
+    #[case] offer: &'static str,
+    #[case] server_closes_first: bool,
+    #[case] cause: Cause,
+) {
+    let mut story = Story::client();
+    story
+        .sends(client_hello(Offer {
+            alpn: Some(offer),
+            ..Offer::default()
+        }))
+        .gets(flight_13())
+        .sends(data(FINISHED));
+    let event = LibraryEvent {
+        library: LibraryName::Go,
+        ..completed()
+    };
+    tell(&mut story, event);
+    story.sends(data(ALERT));
+    if server_closes_first {
+        story.gets(data(ALERT)).gets_fin().closes();
+    } else {
+        story.closes().gets_fin();
+    }
+    story.ends();
+    let verdict = &story.report().verdict;
+    assert_eq!(verdict.cause, cause);
+    assert_eq!(verdict.confidence, Confidence::Likely);
 }

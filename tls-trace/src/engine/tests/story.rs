@@ -5,8 +5,8 @@ use std::net::SocketAddr;
 use crate::{
     engine::{Config, Engine, Output},
     event::{
-        ConnectionId, Counters, Direction, Event, EventKind, ResetReason, Segment, Socket,
-        StateChange, Task, TcpFlags, TcpState, Timestamp,
+        ConnectionId, Counters, Direction, Event, EventKind, LibraryEvent, ResetReason, Segment,
+        Socket, StateChange, Task, TcpFlags, TcpState, Timestamp,
     },
     report::Report,
 };
@@ -155,14 +155,28 @@ impl Story {
     }
 
     pub(super) fn event(&mut self, kind: EventKind) -> &mut Self {
+        self.event_of(self.id, kind)
+    }
+
+    fn event_of(&mut self, connection: ConnectionId, kind: EventKind) -> &mut Self {
         self.now += 10_000;
         let event = Event {
             time: Timestamp(self.now),
-            connection: self.id,
+            connection,
             kind,
         };
         self.engine.event(&event, &mut self.outputs);
         self
+    }
+
+    /// The library speaks, and shows its socket or not.
+    pub(super) fn library(&mut self, said: LibraryEvent, shows_socket: bool) -> &mut Self {
+        let connection = if shows_socket {
+            self.id
+        } else {
+            ConnectionId(0)
+        };
+        self.event_of(connection, EventKind::Library(said))
     }
 
     fn socket(&self) -> Socket {

@@ -80,21 +80,26 @@ fn rejection(tls: &Handshake) -> Option<Cause> {
 /// HTTP/2 has another way to go on: it left for another reason.
 fn alpn_rejected(case: &Case, tls: &Handshake) -> bool {
     let close = &case.close;
+    let times = &tls.times;
+    // One that leaves at once may be gone before the server says anything more.
+    let done = if times.established_at.happened() {
+        times.established_at
+    } else {
+        times.finished_at
+    };
     let soon = close.at.is_some_and(|at| {
-        let done = tls.times.established_at.timestamp(case.connection.first);
+        let done = done.timestamp(case.connection.first);
         ms_between(done, at) <= AT_ONCE_MS
     });
-    let by_client = close.by == Some(case.client()) && close.layer == Layer::App;
+    // A server that answers the goodbye may be the first to close TCP.
+    let client = case.initiator(case.client(), Layer::App);
+    let by_client = close.layer == Layer::App && first_to_leave(case, tls) == client;
     let only_http2 = tls.hello.as_ref().is_some_and(|hello| {
         let mut offered = hello.alpn.iter();
         offered.all(|name| matches!(name.as_str(), "h2" | "grpc-exp"))
     });
     let left = by_client && soon && close.cause != Cause::ProcessKilled && !case.peer_killed();
-    tls.alpn_not_negotiated()
-        && tls.times.established_at.happened()
-        && tls.is_unused()
-        && only_http2
-        && left
+    tls.alpn_not_negotiated() && done.happened() && tls.is_unused() && only_http2 && left
 }
 
 /// The server, or nobody, ended it right after the client's Finished without a word: whether the

@@ -18,10 +18,20 @@ pub use types::Itab;
 
 /// Functions worth a probe: where they return, never by a return probe, which moves return addresses
 /// that Go's runtime looks at.
-const HOOKS: [(&str, &str); 3] = [
+const HOOKS: [(&str, &str); 6] = [
     ("clientHandshake", "crypto/tls.(*Conn).clientHandshake"),
     ("serverHandshake", "crypto/tls.(*Conn).serverHandshake"),
     ("sendAlertLocked", "crypto/tls.(*Conn).sendAlertLocked"),
+    // Entered with the ClientHello at hand.
+    ("loadSession", "crypto/tls.(*Conn).loadSession"),
+    (
+        "serverHandshakeState.handshake",
+        "crypto/tls.(*serverHandshakeState).handshake",
+    ),
+    (
+        "serverHandshakeStateTLS13.handshake",
+        "crypto/tls.(*serverHandshakeStateTLS13).handshake",
+    ),
 ];
 
 /// Entry points of programs that Go's own linker made, by which the function table is checked.
@@ -52,16 +62,17 @@ pub fn find(elf: &Elf, names: &Names) -> Result<Option<Library>, Error> {
     let version = build::version(elf)?;
     // A type that cannot be read is one that says nothing.
     let types = types::Types::find(elf);
-    let code = types
-        .as_ref()
-        .map(types::Types::members)
-        .unwrap_or_default();
+    let types_ref = types.as_ref();
+    let code = types_ref.map(types::Types::members).unwrap_or_default();
+    let values = types_ref.map(types::Types::values).unwrap_or_default();
     let itabs = types.as_ref().map(types::Types::itabs).unwrap_or_default();
+    let mut members = members(version.as_ref(), &code);
+    members.extend(layouts::VALUES.members(&values).1);
     let mut library = Library {
         family: Family::Go,
         version: version.as_ref().map(|version| version.text.clone()),
         hooks,
-        members: members(version.as_ref(), &code),
+        members,
         itabs,
     };
     if let Some(reason) = unsupported(elf, version.as_ref()) {
@@ -70,9 +81,11 @@ pub fn find(elf: &Elf, names: &Names) -> Result<Option<Library>, Error> {
     Ok(Some(library))
 }
 
-/// Where arguments are on the stack, not in registers.
+/// Where arguments are on the stack, not in registers, or may be.
 fn unsupported(elf: &Elf, version: Option<&Version>) -> Option<&'static str> {
-    let minor = version?.minor;
+    let Some(minor) = version.map(|version| version.minor) else {
+        return Some("the version of Go is not known, and with it how arguments are passed");
+    };
     let in_registers_from = match elf.architecture {
         Architecture::X86_64 => 17,
         Architecture::Aarch64 => 18,

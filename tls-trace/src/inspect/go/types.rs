@@ -57,6 +57,38 @@ const CONN: &[(&str, &[&str], u8)] = &[
     ("conn.client_protocol", &["clientProtocol"], 16),
 ];
 
+/// Members of values that handshakes come with: type, its package if any member is private (else the
+/// type does not say), member, and the bytes read.
+const VALUES: &[(&str, &str, &str, &str, u8)] = &[
+    (
+        "client_hello.random",
+        "*tls.clientHelloMsg",
+        "crypto/tls",
+        "random",
+        24,
+    ),
+    (
+        "verification_error.err",
+        "*tls.CertificateVerificationError",
+        "",
+        "Err",
+        16,
+    ),
+    ("op_error.op", "*net.OpError", "", "Op", 16),
+    ("op_error.err", "*net.OpError", "", "Err", 16),
+    (
+        "invalid_error.reason",
+        "x509.CertificateInvalidError",
+        "",
+        "Reason",
+        8,
+    ),
+    ("hostname_error.host", "x509.HostnameError", "", "Host", 16),
+];
+
+/// Interfaces whose method tables are looked at: what they hold is worth knowing.
+const INTERFACES: [&str; 3] = ["error", "net.Conn", "tls.handshakeMessage"];
+
 /// The method table by which a value of a type is an interface: tells what an interface holds.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Itab {
@@ -66,6 +98,9 @@ pub struct Itab {
     pub type_name: String,
     /// `net.Conn`.
     pub interface: String,
+    /// Address of the type as linked.
+    #[serde(skip)]
+    pub of: u64,
 }
 
 /// The types of a program, as far as they are connections or errors.
@@ -73,7 +108,7 @@ pub struct Types<'a> {
     elf: &'a Elf<'a>,
     /// What names are relative to.
     base: u64,
-    itabs: Vec<(Itab, u64)>,
+    itabs: Vec<Itab>,
 }
 
 /// A member of a struct.
@@ -159,10 +194,10 @@ impl<'a> Types<'a> {
     }
 
     /// A method table of connections or errors, and its type.
-    fn itab(&self, address: u64) -> Result<Option<(Itab, u64)>, Error> {
+    fn itab(&self, address: u64) -> Result<Option<Itab>, Error> {
         // abi.ITab: interface type, type.
         let interface = self.name(self.elf.number(address)?)?;
-        if !["error", "net.Conn"].contains(&&interface[..]) {
+        if !INTERFACES.contains(&&interface[..]) {
             return Ok(None);
         }
         let of = self.elf.number(address.saturating_add(8))?;
@@ -170,14 +205,15 @@ impl<'a> Types<'a> {
             address,
             type_name: self.name(of)?,
             interface,
+            of,
         };
-        Ok(Some((itab, of)))
+        Ok(Some(itab))
     }
 
     /// The method tables of connections and errors.
     #[must_use]
     pub fn itabs(&self) -> Vec<Itab> {
-        self.itabs.iter().map(|(itab, _)| itab.clone()).collect()
+        self.itabs.clone()
     }
 
     /// Where the members are. A type that cannot be read says nothing.
@@ -189,7 +225,7 @@ impl<'a> Types<'a> {
     fn conn(&self) -> Option<Code> {
         let conn = self.pointed("*tls.Conn")?;
         let conn = self.members_of(conn, "crypto/tls").ok()??;
-        let shift = shift(&conn)?;
+        let shift = shift(&conn, "isClient", 0x10)?;
         let mut code = Code::new();
         let mut add = |name, offset: u64, width| {
             let answer = match u32::try_from(offset >> shift) {
@@ -208,10 +244,51 @@ impl<'a> Types<'a> {
                 add(member, field.offset, *width);
             }
         }
+        // The first error that ended the direction of what is received.
+        if let Some(half) = conn.get("in")
+            && let Ok(Some(members)) = self.members_of(half.kind, "crypto/tls")
+            && let Some(err) = members.get("err")
+        {
+            add("conn.in_err", half.offset.saturating_add(err.offset), 16);
+        }
         if let Some(offset) = self.descriptor() {
             add("net_fd.sysfd", offset, 4);
         }
         Some(code)
+    }
+
+    /// Where the members are of values that handshakes come with.
+    #[must_use]
+    pub fn values(&self) -> Code {
+        let hello = self
+            .pointed("*tls.clientHelloMsg")
+            .and_then(|hello| self.members_of(hello, "crypto/tls").ok()?);
+        // Its second member, behind a slice.
+        let Some(shift) = hello.and_then(|hello| shift(&hello, "vers", 0x18)) else {
+            return Code::new();
+        };
+        let found = VALUES
+            .iter()
+            .filter_map(|&(name, of, package, member, width)| {
+                let of = self.value(of)?;
+                let field = *self.members_of(of, package).ok()??.get(member)?;
+                let offsets = Offsets {
+                    path: vec![u32::try_from(field.offset >> shift).ok()?],
+                    width,
+                    bits: None,
+                };
+                Some((name, Answer::At(offsets)))
+            });
+        found.collect()
+    }
+
+    /// The struct of that name, or, with a star in front, what the pointer type points to.
+    fn value(&self, name: &str) -> Option<u64> {
+        if name.starts_with('*') {
+            return self.pointed(name);
+        }
+        let held = self.itabs.iter().find(|itab| itab.type_name == name);
+        Some(held?.of)
     }
 
     /// Offset of the file descriptor in a `net.netFD`.
@@ -233,7 +310,7 @@ impl<'a> Types<'a> {
     /// What a pointer type of that name points to: one that some interface holds, or, until 1.26, one
     /// of the list of all types without a name of their own.
     fn pointed(&self, name: &str) -> Option<u64> {
-        let held = self.itabs.iter().map(|(_, of)| *of);
+        let held = self.itabs.iter().map(|itab| itab.of);
         let pointer = held.chain(self.listed()).find(|of| {
             self.kind(*of).is_ok_and(|kind| kind == POINTER)
                 && self.name(*of).is_ok_and(|found| found == name)
@@ -290,7 +367,12 @@ impl<'a> Types<'a> {
         }
         let word = |index: u64| self.elf.number(of.saturating_add(TYPE + 8 * index));
         // abi.StructType: package, members as slice.
-        if self.string(word(0)?)? != package {
+        let private = word(0)?;
+        let of_package = match private {
+            0 => package.is_empty(),
+            private => self.string(private)? == package,
+        };
+        if !of_package {
             return Ok(None);
         }
         let (first, count) = (word(1)?, word(2)?);
@@ -314,12 +396,12 @@ impl<'a> Types<'a> {
     }
 }
 
-/// Before 1.19 the lowest bit of an offset told whether the member is embedded. The second member of
-/// `tls.Conn`, after an interface, shows which it is.
-fn shift(conn: &Struct) -> Option<u32> {
-    match conn.get("isClient")?.offset {
-        0x10 => Some(0),
-        0x20 => Some(1),
+/// Before 1.19 the lowest bit of an offset told whether the member is embedded. A member whose place is
+/// known shows which it is.
+fn shift(of: &Struct, member: &str, at: u64) -> Option<u32> {
+    match of.get(member)?.offset {
+        offset if offset == at => Some(0),
+        offset if offset == at << 1 => Some(1),
         _ => None,
     }
 }

@@ -64,6 +64,7 @@ impl LibraryMetrics {
         let joins = status.engine.joins;
         for (key, count) in [
             ("client_random", joins.client_random),
+            ("socket", joins.socket),
             ("none", joins.none),
             ("ambiguous", joins.ambiguous),
             ("doubtful", joins.doubtful),

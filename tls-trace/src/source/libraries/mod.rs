@@ -3,6 +3,7 @@
 //! One family of libraries is one eBPF object, one [`Hooker`], rows in [`crate::probe::HOOKS`] and one
 //! decoder of its records.
 
+mod go;
 mod openssl;
 
 use std::{
@@ -23,6 +24,7 @@ use crate::{
     probe::{AttachedObject, Link, Object},
 };
 
+use go::Go;
 use openssl::Openssl;
 
 /// Finds and hooks, on a thread of its own. Dropping it detaches everything.
@@ -97,6 +99,7 @@ fn hookers(objects: Vec<AttachedObject>) -> Vec<Box<dyn Hooker>> {
     let hooker = |object: AttachedObject| -> Option<Result<Box<dyn Hooker>, NotHooked>> {
         Some(match object.object {
             Object::Openssl => Openssl::new(object).map(|hooker| Box::new(hooker) as _),
+            Object::Go => Go::new(object).map(|hooker| Box::new(hooker) as _),
             Object::Tcp | Object::TcpKprobe | Object::Wire => return None,
         })
     };
@@ -207,10 +210,10 @@ fn attach(
         let place = library
             .place(function)
             .ok_or_else(|| NotHooked(format!("{function} cannot be located")))?;
-        let link = object
+        let attached = object
             .attach_uprobe(program, file, place.offset, cookie)
             .map_err(|error| NotHooked(format!("{function}: {error}")))?;
-        links.push(link);
+        links.extend(attached);
     }
     Ok(links)
 }

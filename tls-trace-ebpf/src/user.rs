@@ -1,0 +1,41 @@
+//! Memory of the current process.
+
+use core::ffi::c_void;
+
+use aya_ebpf::helpers::{
+    bpf_probe_read_user, generated::bpf_probe_read_user as bpf_probe_read_user_raw,
+};
+use tls_trace_common::UNAVAILABLE;
+
+/// A field of the object at `base`; `None` too where its offset is not known.
+#[inline(always)]
+pub fn field<T: Copy>(base: u64, offset: u32) -> Option<T> {
+    if offset == UNAVAILABLE || base == 0 {
+        return None;
+    }
+    let address = base.wrapping_add(u64::from(offset)) as *const T;
+    // SAFETY: the helper checks the address and does not fault.
+    unsafe { bpf_probe_read_user(address) }.ok()
+}
+
+/// Copies that many bytes, as far as they fit; whether there were any to be read.
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "a size that was bounded is at most that of the room"
+)]
+#[inline(always)]
+pub fn copy<const N: usize>(to: &mut [u8; N], from: u64, length: u64) -> bool {
+    if from == 0 || length == 0 {
+        return false;
+    }
+    // Volatile, 64 bits wide and by addition: what the verifier of Linux 6.1 can follow; see `capture`
+    // of the object `wire`.
+    let last = length - 1;
+    // SAFETY: a local variable.
+    let last = unsafe { core::ptr::read_volatile(&raw const last) };
+    let size = (last.min(N as u64 - 1) + 1) as u32;
+    // SAFETY: room for `size` bytes; the helper checks the address and does not fault.
+    let result =
+        unsafe { bpf_probe_read_user_raw(to.as_mut_ptr().cast(), size, from as *const c_void) };
+    result == 0
+}
