@@ -15,7 +15,7 @@ use crate::{
     report::{ClientCertificate, Phase, Resumption},
     wire::{
         Certificate, ClientHello, HandshakeMessage, Observation, ObservationKind, Plaintext,
-        PlaintextProtocol, Preface, ServerHello,
+        PlaintextProtocol, Preface, ServerHello, names,
     },
 };
 
@@ -221,18 +221,32 @@ impl Handshake {
                 self.certificate_sent = !self.empty_certificate;
             }
             11 => {
-                self.full = true;
+                self.is_full();
                 let hello = self.hello.as_ref();
                 let name = hello.and_then(|hello| hello.server_name.as_deref());
                 self.certificate =
                     Certificate::parse(&message.body, name.map(str::as_bytes)).map(Arc::new);
             }
             // ServerKeyExchange: not in an abbreviated handshake.
-            12 => self.full = true,
+            12 => {
+                self.is_full();
+                if let Some(group) = named_curve(self.cipher, &message.body) {
+                    self.group = group;
+                }
+            }
             13 => self.certificate_requested = true,
-            14 => (self.full, self.server_hello_done) = (true, true),
+            14 => {
+                self.is_full();
+                self.server_hello_done = true;
+            }
             _ => {}
         }
+    }
+
+    /// TLS 1.2 and before: the server sent what it does not send when it resumes a session.
+    fn is_full(&mut self) {
+        self.full = true;
+        self.resumed.get_or_insert(false);
     }
 
     fn change_cipher_spec(&mut self, direction: Direction) {
@@ -431,6 +445,17 @@ impl Handshake {
             () if flight.certificate => Some(Shown::Sent),
             () => None,
         }
+    }
+}
+
+/// The group in a ServerKeyExchange (RFC 8422 §5.4): only that of ECDHE begins with it.
+fn named_curve(cipher: u16, body: &[u8]) -> Option<u16> {
+    const NAMED_CURVE: u8 = 3;
+    let name = names::cipher_suite(cipher);
+    let ephemeral = name.contains("_ECDHE_") && !name.contains("_PSK_");
+    match body {
+        [NAMED_CURVE, high, low, ..] if ephemeral => Some(u16::from_be_bytes([*high, *low])),
+        _ => None,
     }
 }
 

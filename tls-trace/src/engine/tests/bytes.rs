@@ -176,7 +176,7 @@ pub(super) fn flight_12(selection: Selection) -> Vec<u8> {
     [
         server_hello(selection),
         handshake(11, &[0; 700]),
-        handshake(12, &[0; 300]),
+        handshake(12, &[&[3, 0, 29, 32][..], &[0; 296]].concat()),
         handshake(14, &[]),
     ]
     .concat()

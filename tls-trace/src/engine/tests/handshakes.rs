@@ -117,6 +117,7 @@ fn tls12_used_and_closed_by_the_server() {
     assert_eq!(report.role, Role::Server);
     assert_eq!(report.comm.as_deref(), Some("nginx"));
     assert_eq!(report.resumed, Some(false));
+    assert_eq!(report.group.as_deref(), Some("x25519"));
 }
 
 #[test]
