@@ -29,6 +29,7 @@ pub mod netns;
 pub mod program;
 pub mod scenes;
 pub mod servers;
+pub mod tshark;
 
 mod case;
 mod environment;

@@ -17,7 +17,7 @@ use tls_trace::report::{Report, Role};
 use tls_trace_tests::{
     binary,
     certificates::Certificates,
-    clients, describe,
+    clients, describe, go,
     program::{Program, Running},
     say_skipped, scratch, seconds, servers, truth_on_wire,
     tshark::{self, Fields},
@@ -43,7 +43,7 @@ const ENOUGH: usize = 60;
 
 #[test]
 fn as_tshark_and_as_live() {
-    let programs = [&PROGRAMS[..], &[clients::go_program()]].concat();
+    let programs = [&PROGRAMS[..], &[go::program()]].concat();
     truth_on_wire(&programs, |case| {
         let capture = Capture::start(case.port())?;
         for server in servers_on(case.port())? {
@@ -156,7 +156,7 @@ fn clients_of(server: SocketAddr) -> Result<Vec<Program>> {
         curl("--tls-max 1.2 --http1.1"),
         clients::node(server, &ca),
         clients::java(server, &ca)?,
-        clients::go(server, &format!("ca={ca}"))?,
+        go::client(server, &format!("ca={ca}"))?,
     ])
 }
 

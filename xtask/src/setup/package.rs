@@ -63,6 +63,8 @@ pub const PROGRAMS: &[Package] = &[
         "lints of the eBPF programs",
     ),
     package("rustfmt-web", "rustfmt", "format of the sources"),
+    package("tcpdump", "tcpdump", "makes captures"),
+    package("tshark", "tshark", "reads captures, to compare"),
 ];
 
 /// Installs Go.
