@@ -265,9 +265,15 @@ impl Facts<'_> {
                 "server"
             };
             let length = early.length;
+            // Whoever can read it says more than its size.
+            let said = tls.library.as_deref();
+            let weight = match said.and_then(|said| said.explanation()) {
+                Some(_) => Weight::Ending,
+                None => Weight::Proof,
+            };
             self.add(
                 early.at,
-                Weight::Proof,
+                weight,
                 format_args!("encrypted record of {length} bytes from the {who}: an alert's size"),
             );
         }

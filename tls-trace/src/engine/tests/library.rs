@@ -112,6 +112,9 @@ fn an_alert_received_behind_encryption_is_named() {
     assert_eq!(verdict.cause, Cause::CertificateExpired);
     assert_eq!(verdict.initiator, Initiator::ServerApp);
     assert_eq!(verdict.confidence, Confidence::Certain);
+    let decisive = verdict.evidence.iter().find(|evidence| evidence.decisive);
+    let fact = decisive.map(|evidence| &*evidence.fact);
+    assert_eq!(fact, Some("openssl received alert 45 certificate_expired"));
 }
 
 #[rstest]
