@@ -6,6 +6,7 @@ use super::{
     close::errno,
     connection::Connection,
     handshake::Handshake,
+    library::Said,
     moment::{Moment, ms_between},
     transport::{Ending, LocalClose},
     verdict::{self, Case, Judgement},
@@ -267,7 +268,7 @@ impl Facts<'_> {
             let length = early.length;
             // Whoever can read it says more than its size.
             let said = tls.library.as_deref();
-            let weight = match said.and_then(|said| said.explanation()) {
+            let weight = match said.and_then(Said::explanation) {
                 Some(_) => Weight::Ending,
                 None => Weight::Proof,
             };
