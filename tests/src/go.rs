@@ -24,7 +24,7 @@ const BUILT: &str = "TLS_TRACE_TEST_GO_CLIENT";
 /// Handshakes until the tracer has to have hooked a program.
 const PATIENCE: usize = 120;
 
-/// The program that [`peer`] needs.
+/// The program that [`client`] needs.
 #[must_use]
 pub fn program() -> &'static str {
     match env::var_os(BUILT) {
