@@ -37,7 +37,7 @@ use crate::{
     report::{Cause, Initiator, Outcome, Phase, Report, Role},
 };
 
-pub use self::library::Joins;
+pub use self::library::{Joins, known_go_error};
 use tracker::Tracker;
 
 /// Settings of an [`Engine`].

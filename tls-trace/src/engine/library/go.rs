@@ -68,8 +68,7 @@ pub(super) fn explanation(error: &GoError) -> Option<Explanation> {
         GoErrorKind::CertificateInvalid(_) => Cause::CertificateUnknown,
         GoErrorKind::Message | GoErrorKind::Other => {
             let text = error.text.as_deref().unwrap_or_default();
-            let known = TEXTS.iter().find(|(start, _)| text.starts_with(start));
-            let cause = known.map(|(_, cause)| *cause);
+            let cause = beginning(text).map(|(_, cause)| *cause);
             cause.or_else(|| error.alert_sent.map(alert::cause))?
         }
         GoErrorKind::Io => return None,
@@ -78,6 +77,16 @@ pub(super) fn explanation(error: &GoError) -> Option<Explanation> {
         by_peer: false,
         cause,
     })
+}
+
+fn beginning(text: &str) -> Option<&'static (&'static str, Cause)> {
+    TEXTS.iter().find(|(start, _)| text.starts_with(start))
+}
+
+/// As much of the text of an error of Go as says its cause.
+#[must_use]
+pub fn known(text: &str) -> Option<&'static str> {
+    beginning(text).map(|(start, _)| *start)
 }
 
 /// The alert that it received.

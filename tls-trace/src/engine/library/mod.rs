@@ -11,7 +11,7 @@ use crate::{
     report::{Cause, EarlyData, EarlyDataOutcome, EarlyDataReason, JoinKey, Library},
 };
 
-pub use self::join::Joins;
+pub use self::{go::known as known_go_error, join::Joins};
 
 /// `SSL_AD_REASON_OFFSET`: this much more than the description of an alert that was received.
 const ALERT_OFFSET: u32 = 1000;

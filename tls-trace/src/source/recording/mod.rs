@@ -8,11 +8,17 @@
 //! [`VERSION`] grows when [`Item`] or anything in it changes its encoding.
 #![forbid(unsafe_code)]
 
+mod certificate;
 mod flight;
 mod frame;
+mod hello;
 mod item;
+mod others;
+mod plain;
 mod read;
+mod redact;
 mod replay;
+mod scrub;
 #[cfg(test)]
 mod tests;
 mod write;
@@ -20,6 +26,7 @@ mod write;
 pub use flight::{FlightRecorder, Snapshot};
 pub use item::{Context, Header, Item};
 pub use read::{Recording, RecordingError};
+pub use redact::{RedactError, redact};
 pub use replay::Replay;
 pub use write::Recorder;
 

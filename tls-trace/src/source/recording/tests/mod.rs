@@ -1,5 +1,7 @@
 //! What is recorded comes back, as far as the file goes.
 
+mod redact;
+
 use std::{borrow::Cow, io::Cursor};
 
 use bytes::Bytes;
