@@ -8,7 +8,10 @@ use std::{collections::HashMap, io::Cursor, time::Duration};
 use tls_trace::{
     engine::{Config, Engine, Output},
     event::{Direction, Timestamp},
-    source::capture::{CaptureFile, Connections},
+    source::{
+        capture::{CaptureFile, Connections},
+        recording::{Header, Recorder, Recording, Replay, redact},
+    },
     wire::{ClientHello, Conversation, Limits, Observation, ServerHello},
 };
 
@@ -155,4 +158,52 @@ fn capture_files() {
             }
             engine.finish(connections.now(), &mut outputs);
         });
+}
+
+/// Recordings: files that may be one, and items that may be any, whose checksum is right. Where they can
+/// be read they can be replayed and redacted, and the other recording has as many items.
+#[test]
+fn recordings() {
+    bolero::check!()
+        .with_test_time(MOMENT)
+        .with_max_len(16_384)
+        .for_each(|input: &[u8]| {
+            replayed(input);
+            let file = recording_of(input);
+            let other = redact(Cursor::new(&file), Vec::new());
+            if let (Some(items), Ok(other)) = (replayed(&file), other) {
+                assert_eq!(replayed(&other), Some(items));
+            }
+        });
+}
+
+/// A recording with these bytes as its items.
+fn recording_of(items: &[u8]) -> Vec<u8> {
+    let header = Header::new(0, Config::default());
+    let recorder = Recorder::new(Vec::new(), &header).expect("memory can be written");
+    let mut file = recorder.close().expect("memory can be written");
+    let body = zstd::bulk::compress(items, 1).expect("memory can be written");
+    let length = u32::try_from(body.len()).expect("inputs are short");
+    file.extend(length.to_le_bytes());
+    file.extend(crc32fast::hash(&body).to_le_bytes());
+    file.extend(body);
+    file
+}
+
+/// How many items a recording has, told to an engine; `None` where it cannot be read to its end.
+fn replayed(file: &[u8]) -> Option<usize> {
+    let mut recording = Recording::open(file).ok()?;
+    let mut replay = Replay::new(recording.header(), None);
+    let mut reports = Vec::new();
+    let mut items = 0;
+    let result = loop {
+        match recording.next_item() {
+            Ok(Some(item)) => replay.item(item, &mut reports),
+            Ok(None) => break Some(items),
+            Err(_) => break None,
+        }
+        items += 1;
+    };
+    replay.end(&mut reports);
+    result
 }
