@@ -130,6 +130,15 @@ impl Record {
             Err(RedactError::Recording(cut @ RecordingError::CutShort { .. })) => {
                 eprintln!("tls-trace: the recording goes only so far: {cut}");
             }
+            Err(error @ RedactError::Recording(_)) => {
+                let shown = self
+                    .from
+                    .as_deref()
+                    .unwrap_or(&self.file)
+                    .display()
+                    .to_string();
+                return Err(error).context(format!("cannot read '{}'", escaped(&shown)));
+            }
             Err(error) => return Err(error).with_context(|| self.failed()),
         }
         file.persist(&self.file).with_context(|| self.failed())?;
