@@ -1,9 +1,11 @@
 //! Handshakes whose verdict is asserted twice: with the TLS library's words, and without.
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use tls_trace::report::{Cause, Initiator, Phase};
 
-use crate::{Case, both, certificates::Certificates, clients, program::Finished, servers};
+use crate::{
+    Case, Expected, both, certificates::Certificates, clients, program::Finished, servers,
+};
 
 /// `openssl s_server` answers the ClientHello with an alert in the clear.
 ///
@@ -51,6 +53,24 @@ pub fn rejected_by_openssl(
         _ => Phase::EncryptedHandshake,
     };
     case.expect(both(|end| end.failed(phase, Initiator::ClientApp, verdict)))
+}
+
+/// What is expected of the end of a Python server whose client objects by an encrypted alert. The client's reset
+/// follows at once, and may come before the server has read the alert: what the server's library never saw it
+/// cannot tell. The server says which of the two it met.
+///
+/// # Errors
+/// It met neither.
+pub fn of_an_encrypted_alert(
+    server_said: &str,
+    read: Expected,
+    unread: Expected,
+) -> Result<Expected> {
+    match server_said {
+        said if said.contains("ALERT") => Ok(read),
+        said if said.contains("Connection reset by peer") => Ok(unread),
+        said => bail!("the server met neither an alert nor a reset: {said}"),
+    }
 }
 
 /// A Python server that knows `h2` selects nothing for a client that offers `http/1.1`, and goes on.

@@ -12,7 +12,7 @@ use tls_trace_tests::{
     client, clients, describe,
     go::{self, Peer},
     program::{Finished, Program},
-    server, servers, truth,
+    scenes, server, servers, truth,
 };
 
 /// Versions that are tried, where this machine has them.
@@ -422,19 +422,25 @@ fn beside_openssl() {
     truth(&[go::program(), "python3"], |case| {
         let certificates = Certificates::shared()?;
         let peer = Peer::shared()?;
-        let _server = servers::python(case.port(), &certificates.expired(), "")
-            .start()?
-            .listening(case.port())?;
+        let server_end =
+            servers::python(case.port(), &certificates.expired(), "").listening(case.port())?;
         peer.client(case.address(), &format!("ca={}", certificates.ca()))
             .run()?
             .said("error")?;
+        server_end.until("error")?;
+        case.wait_for(2)?;
         let end = |end: Expected, cause| {
             end.failed(Phase::EncryptedHandshake, Initiator::ClientApp, cause)
         };
-        case.expect([
-            end(client(), Cause::CertificateExpired)
-                .and("error", said("x509.CertificateInvalidError Expired")),
+        let told = scenes::of_an_encrypted_alert(
+            &server_end.output(),
             end(server(), Cause::CertificateBad).and("alert", said("alert_bad_certificate")),
+            end(server(), Cause::EncryptedAlert).likely(),
+        )?;
+        let expired = end(client(), Cause::CertificateExpired);
+        case.expect([
+            expired.and("error", said("x509.CertificateInvalidError Expired")),
+            told,
         ])
     });
 }
