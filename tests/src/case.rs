@@ -149,7 +149,10 @@ impl Case {
 }
 
 /// A port that nothing uses, below the ephemeral ports so that no client gets it by chance.
-pub(crate) fn free_port() -> Result<u16> {
+///
+/// # Errors
+/// There is none.
+pub fn free_port() -> Result<u16> {
     const FIRST: u16 = 10_000;
     const LAST: u16 = 31_999;
     static NEXT: AtomicU16 = AtomicU16::new(0);

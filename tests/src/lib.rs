@@ -36,7 +36,7 @@ mod environment;
 mod expect;
 mod tracer;
 
-pub use case::{Case, truth, truth_on_wire};
+pub use case::{Case, free_port, truth, truth_on_wire};
 pub use environment::{is_slow, say_skipped, scratch, seconds, skip_without_root};
 pub use expect::{Expected, both, client, describe, server};
 pub use tracer::{Tracer, binary, scrape};

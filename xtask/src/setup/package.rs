@@ -55,6 +55,11 @@ pub const PROGRAMS: &[Package] = &[
     service("nginx-light", "nginx", "TLS server"),
     package("nodejs", "node", "TLS client"),
     package("openssl", "openssl", "TLS client and server"),
+    service(
+        "prometheus",
+        "prometheus",
+        "checks metrics, rules and dashboard",
+    ),
     package("python3", "/usr/bin/python3", "TLS client and server"),
     package("qemu-system-x86", "qemu-system-x86_64", "test VMs"),
     package(
