@@ -52,6 +52,9 @@ impl Kind {
     pub const LIBRARY: Self = Self(9);
     /// [`GoRecord`]: the same of Go's crypto/tls.
     pub const GO: Self = Self(10);
+    /// [`Http2Record`]: a control frame of HTTP/2 or what an end makes of it; detail is an
+    /// [`Http2Moment`].
+    pub const HTTP2: Self = Self(11);
 }
 
 /// The `detail` of a record whose hook could not tell.
@@ -514,6 +517,61 @@ abi! {
     }
 }
 
+/// What happened on a connection of HTTP/2, the detail of [`Kind::HTTP2`].
+#[repr(transparent)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Http2Moment(pub u32);
+
+impl Http2Moment {
+    /// A GOAWAY is written; `code` is its error code, the text its debug data.
+    pub const GOAWAY_SENT: Self = Self(1);
+    /// A GOAWAY was read.
+    pub const GOAWAY_RECEIVED: Self = Self(2);
+    /// SETTINGS are written.
+    pub const SETTINGS_SENT: Self = Self(3);
+    /// SETTINGS were read.
+    pub const SETTINGS_RECEIVED: Self = Self(4);
+    /// The acknowledgement of SETTINGS is written.
+    pub const SETTINGS_ACK_SENT: Self = Self(5);
+    /// The acknowledgement of SETTINGS was read.
+    pub const SETTINGS_ACK_RECEIVED: Self = Self(6);
+    /// This end closes its transport; the text is that of the error it does so for.
+    pub const CLOSED: Self = Self(7);
+    /// This end closes because a PING was not answered.
+    pub const PING_LOST: Self = Self(8);
+    /// gRPC's subchannel changes its state to `code`: 0 IDLE, 1 CONNECTING, 2 READY,
+    /// 3 `TRANSIENT_FAILURE`, 4 SHUTDOWN.
+    pub const CHANNEL: Self = Self(9);
+}
+
+abi! {
+    /// What Go's HTTP/2 or grpc-go say of a connection.
+    pub struct Http2Record, size 256 {
+        /// Start. The cookie is of the socket that the connection is over, 0 where it hides that.
+        pub header: Header,
+        /// Current task.
+        pub task: Task,
+        /// Address of the `tls.Conn` in the process.
+        pub connection: u64,
+        /// ClientHello.random; zero where it was not seen.
+        pub random: [u8; 32],
+        /// Debug data of a GOAWAY or text of an error, any bytes, as much as fits.
+        pub text: [u8; GO_TEXT],
+        /// Fields that were read: [`FIELD_SERVER`].
+        pub fields: u32,
+        /// Whether `isClient` of the `tls.Conn` is false.
+        pub server: u32,
+        /// By moment.
+        pub code: u32,
+        /// Length of the whole text.
+        pub text_length: u32,
+        /// Index of the file in the loader's table.
+        pub file: u32,
+        /// Zero.
+        pub reserved: u32,
+    }
+}
+
 /// Bits of an attach cookie of Go's probes that are the linked address of the probed instruction:
 /// where the kernel sees it instead tells where the program was loaded. The bits above are the file's
 /// index.
@@ -523,7 +581,7 @@ abi! {
     /// Where fields are in one Go program, in bytes from the start of their struct, [`UNAVAILABLE`]
     /// where not known, and the linked addresses of types, 0 where the program has no such. One entry
     /// of the map `FILES` for each hooked file.
-    pub struct GoOffsets, size 144 {
+    pub struct GoOffsets, size 184 {
         /// Type `net.TCPConn`, as pointer.
         pub tcp_conn: u64,
         /// Type `tls.CertificateVerificationError`, as pointer.
@@ -541,7 +599,15 @@ abi! {
         /// Type `x509.HostnameError`.
         pub hostname_error: u64,
         /// Types that begin with their text.
-        pub messages: [u64; 3],
+        pub messages: [u64; 4],
+        /// Type `tls.Conn`, as pointer.
+        pub tls_conn: u64,
+        /// Type `bufio.Reader`, as pointer: what framers read through.
+        pub buffered: u64,
+        /// Type `syscallConn` of grpc-go, as pointer: it begins with the connection it wraps.
+        pub syscall_conn: u64,
+        /// Type `http2Client` of grpc-go, as pointer.
+        pub http2_client: u64,
         /// `tls.Conn.conn`, an interface.
         pub conn: u32,
         /// `tls.Conn.isClient`.
@@ -568,8 +634,8 @@ abi! {
         pub invalid_reason: u32,
         /// `x509.HostnameError.Host`, a string.
         pub hostname: u32,
-        /// Zero.
-        pub reserved: u32,
+        /// `addrConn.transport` of grpc-go, an interface.
+        pub transport: u32,
     }
 }
 

@@ -2,7 +2,9 @@
 
 use zerocopy::FromBytes;
 
-use crate::{GoRecord, Header, Kind, LibraryRecord, SegmentRecord, SignalRecord, SocketRecord};
+use crate::{
+    GoRecord, Header, Http2Record, Kind, LibraryRecord, SegmentRecord, SignalRecord, SocketRecord,
+};
 
 /// A decoded record.
 #[derive(Clone, Copy, Debug)]
@@ -17,6 +19,8 @@ pub enum Record<'a> {
     Library(&'a LibraryRecord),
     /// [`Kind::GO`].
     Go(&'a GoRecord),
+    /// [`Kind::HTTP2`].
+    Http2(&'a Http2Record),
 }
 
 /// Why bytes are not a record.
@@ -75,6 +79,9 @@ impl<'a> Record<'a> {
                 .map_err(|_| truncated),
             Kind::GO => GoRecord::ref_from_prefix(bytes)
                 .map(|(record, _)| Self::Go(record))
+                .map_err(|_| truncated),
+            Kind::HTTP2 => Http2Record::ref_from_prefix(bytes)
+                .map(|(record, _)| Self::Http2(record))
                 .map_err(|_| truncated),
             Kind(unknown) => Err(ParseRecordError::UnknownKind(unknown)),
         }

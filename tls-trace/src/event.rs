@@ -99,6 +99,73 @@ pub enum EventKind {
     /// A TLS library was seen at a decisive moment. Where it does not show its socket, the event's
     /// `connection` is 0, and the session is found by its random.
     Library(LibraryEvent),
+    /// A library of HTTP/2 said what it does; `connection` as of [`EventKind::Library`].
+    Http2(Http2Event),
+}
+
+/// What a library of HTTP/2 said of a connection.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Http2Event {
+    /// What.
+    pub moment: Http2Moment,
+    /// Task that called the library.
+    pub task: Task,
+    /// ClientHello.random of the TLS session below; zero: not known.
+    pub random: [u8; 32],
+    /// This end is the server.
+    pub server: Option<bool>,
+}
+
+/// Something that HTTP/2 does once or a few times on a connection (RFC 9113), and what gRPC makes of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Http2Moment {
+    /// This end writes a GOAWAY.
+    GoawaySent(Goaway),
+    /// This end read a GOAWAY.
+    GoawayReceived(Goaway),
+    /// This end writes its SETTINGS.
+    SettingsSent,
+    /// This end read the peer's SETTINGS.
+    SettingsReceived,
+    /// This end acknowledges the peer's SETTINGS.
+    SettingsAckSent,
+    /// This end read the acknowledgement of its own SETTINGS.
+    SettingsAckReceived,
+    /// This end closes.
+    Closed {
+        /// The error that it does so for, where its type is known; any bytes.
+        text: Option<String>,
+    },
+    /// This end closes because its PING was not answered.
+    PingLost,
+    /// gRPC's subchannel on this connection comes to this state.
+    Channel(ChannelState),
+}
+
+/// A GOAWAY frame (RFC 9113, 6.8).
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Goaway {
+    /// Error code.
+    pub code: u32,
+    /// Debug data, the first bytes of it; any bytes.
+    pub debug: String,
+}
+
+/// State of a gRPC subchannel (doc/connectivity-semantics-and-api.md of gRPC).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ChannelState {
+    /// No connection, and none wanted.
+    Idle,
+    /// A connection is being made.
+    Connecting,
+    /// Calls can be made.
+    Ready,
+    /// Making a connection failed.
+    TransientFailure,
+    /// The application gave it up.
+    Shutdown,
 }
 
 /// What a TLS library knew of a session at a decisive moment. Fields are absent where they cannot be
@@ -215,6 +282,7 @@ impl EventKind {
             Self::ResetSent { task, .. } | Self::Function { task, .. } => Some(task),
             Self::Segment(segment) => Some(&mut segment.task),
             Self::Library(said) => Some(&mut said.task),
+            Self::Http2(said) => Some(&mut said.task),
             Self::ResetReceived
             | Self::SocketError { .. }
             | Self::Retransmit { .. }

@@ -44,6 +44,7 @@ pub(super) fn collect(case: &Case, judgement: Judgement) -> Vec<Evidence> {
         facts.handshake(tls);
         facts.ends_of_handshake(tls);
         facts.library(tls);
+        facts.http2(tls);
         if outcome == Outcome::Incomplete
             && let Some(reason) = verdict::missing(case)
         {
@@ -296,6 +297,18 @@ impl Facts<'_> {
                 None => Weight::Ending,
             };
             self.add(at, weight, fact);
+        }
+    }
+
+    fn http2(&mut self, tls: &Handshake) {
+        let Some(said) = tls.http2_said.as_deref() else {
+            return;
+        };
+        for (at, fact) in said.progress() {
+            self.add(at, Weight::Progress, fact);
+        }
+        for (at, fact) in said.ends() {
+            self.add(at, Weight::Ending, fact);
         }
     }
 

@@ -37,7 +37,7 @@ use crate::{
     report::{Cause, Initiator, Outcome, Phase, Report, Role},
 };
 
-pub use self::library::{Joins, known_go_error};
+pub use self::library::{Joins, known_go_error, known_http2_text};
 use tracker::Tracker;
 
 /// Settings of an [`Engine`].

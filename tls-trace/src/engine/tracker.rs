@@ -105,6 +105,12 @@ impl Tracker {
                 }
                 return;
             }
+            EventKind::Http2(said) => {
+                if let Some(id) = self.http2(said, event.connection, event.time) {
+                    self.settle(id, event.time, outputs);
+                }
+                return;
+            }
             EventKind::Function { function, .. } if *function == Function::Accept => {
                 self.accepts_visible = true;
             }
@@ -177,7 +183,7 @@ impl Tracker {
             }
             EventKind::Ended => connection.ending_mut().ended = true,
             // Of a listener, or of a connection that had to be found: taken before.
-            EventKind::ListenOverflow { .. } | EventKind::Library(_) => {}
+            EventKind::ListenOverflow { .. } | EventKind::Library(_) | EventKind::Http2(_) => {}
         }
     }
 

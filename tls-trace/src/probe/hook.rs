@@ -301,6 +301,36 @@ pub const HOOKS: &[Hook] = &[
         "end of a handshake, and why it failed, Go",
     ),
     uprobe!(Go, "go_alert", "alerts behind encryption, Go"),
+    uprobe!(Go, "go_h2_goaway_sent", "why an HTTP/2 end is leaving, Go"),
+    uprobe!(
+        Go,
+        "go_h2_goaway_received",
+        "why the other HTTP/2 end is leaving, grpc-go and Go servers",
+    ),
+    uprobe!(
+        Go,
+        "go_h2_goaway_read",
+        "why the HTTP/2 server is leaving, Go clients",
+    ),
+    uprobe!(Go, "go_h2_settings_sent", "start of HTTP/2, Go"),
+    uprobe!(Go, "go_h2_settings_acked", "answer to SETTINGS, Go"),
+    uprobe!(
+        Go,
+        "go_h2_settings_received",
+        "SETTINGS of the other end, grpc-go and Go servers",
+    ),
+    uprobe!(
+        Go,
+        "go_h2_settings_read",
+        "SETTINGS of the server, Go clients",
+    ),
+    uprobe!(
+        Go,
+        "go_h2_ping_lost",
+        "an HTTP/2 PING that was not answered, Go clients",
+    ),
+    uprobe!(Go, "go_grpc_close", "why grpc-go closes a connection"),
+    uprobe!(Go, "go_grpc_state", "states of subchannels, grpc-go"),
 ];
 
 const fn tracepoint(name: HookName, purpose: &'static str, back_ends: &'static [BackEnd]) -> Hook {

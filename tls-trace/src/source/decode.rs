@@ -1,6 +1,7 @@
 //! Kernel records to events.
 
 mod go;
+mod http2;
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
@@ -79,6 +80,7 @@ impl Decoder {
             }
             Record::Library(record) => (&record.header, EventKind::Library(library(record)?)),
             Record::Go(record) => (&record.header, EventKind::Library(go::library(record)?)),
+            Record::Http2(record) => (&record.header, EventKind::Http2(http2::said(record)?)),
         };
         Some(Event {
             time: Timestamp(header.time_ns),

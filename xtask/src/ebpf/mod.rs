@@ -1,4 +1,4 @@
-//! Builds the eBPF objects: one per file of `tls-trace-ebpf/src/bin`, into `target/bpf`.
+//! Builds the eBPF objects: one per file or folder of `tls-trace-ebpf/src/bin`, into `target/bpf`.
 //!
 //! `tls-trace/build.rs` includes this module by path, so it stays within std and anyhow.
 
@@ -72,7 +72,8 @@ pub fn object_names(root: &Path) -> Result<Vec<String>> {
     let mut names = Vec::new();
     for entry in entries {
         let path = entry?.path();
-        if path.extension().is_some_and(|extension| extension == "rs")
+        let is_source = path.extension().is_some_and(|extension| extension == "rs");
+        if (is_source || path.is_dir())
             && let Some(name) = path.file_stem().and_then(|stem| stem.to_str())
         {
             names.push(name.to_owned());

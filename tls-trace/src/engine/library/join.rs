@@ -7,7 +7,7 @@ use crate::{
         table::Table,
         tracker::Tracker,
     },
-    event::{ConnectionId, LibraryEvent, Timestamp},
+    event::{ConnectionId, Http2Event, LibraryEvent, Task, Timestamp},
     report::{JoinKey, Phase},
 };
 
@@ -35,6 +35,34 @@ enum NotFound {
     Ambiguous,
 }
 
+/// What of a library's words says whose they are.
+#[derive(Clone, Copy)]
+struct Speaker<'a> {
+    random: &'a [u8; 32],
+    server: Option<bool>,
+    task: &'a Task,
+}
+
+impl<'a> From<&'a LibraryEvent> for Speaker<'a> {
+    fn from(event: &'a LibraryEvent) -> Self {
+        Self {
+            random: &event.random,
+            server: event.server,
+            task: &event.task,
+        }
+    }
+}
+
+impl<'a> From<&'a Http2Event> for Speaker<'a> {
+    fn from(event: &'a Http2Event) -> Self {
+        Self {
+            random: &event.random,
+            server: event.server,
+            task: &event.task,
+        }
+    }
+}
+
 impl Tracker {
     /// Takes what a library said; the connection that it is about.
     pub(in crate::engine) fn library(
@@ -43,27 +71,14 @@ impl Tracker {
         socket: ConnectionId,
         at: Timestamp,
     ) -> Option<ConnectionId> {
+        let (id, key) = self.find(event.into(), socket)?;
         let joins = &mut self.stats.joins;
-        let (id, key) = match find(&self.peers, &mut self.connections, event, socket) {
-            Ok(found) => found,
-            Err(NotFound::None) => {
-                joins.none += 1;
-                return None;
-            }
-            Err(NotFound::Ambiguous) => {
-                joins.ambiguous += 1;
-                return None;
-            }
-        };
         let connection = self.connections.get_mut(id)?;
         if event.loose && !is_plausible(connection, event) {
             joins.doubtful += 1;
             return None;
         }
-        match key {
-            JoinKey::ClientRandom => joins.client_random += 1,
-            JoinKey::Socket => joins.socket += 1,
-        }
+        joins.count(key);
         connection.touch(at);
         connection.found_process(ProcessSource::Library, &event.task, &mut self.names);
         let moment = connection.moment(at);
@@ -72,19 +87,61 @@ impl Tracker {
             .take(event, moment);
         Some(id)
     }
+
+    /// Takes what a library of HTTP/2 said; the connection that it is about.
+    pub(in crate::engine) fn http2(
+        &mut self,
+        event: &Http2Event,
+        socket: ConnectionId,
+        at: Timestamp,
+    ) -> Option<ConnectionId> {
+        let (id, key) = self.find(event.into(), socket)?;
+        self.stats.joins.count(key);
+        let connection = self.connections.get_mut(id)?;
+        connection.touch(at);
+        connection.found_process(ProcessSource::Library, &event.task, &mut self.names);
+        let moment = connection.moment(at);
+        let said = &mut connection.tls_mut().http2_said;
+        said.get_or_insert_default().take(&event.moment, moment);
+        Some(id)
+    }
+
+    /// Finds a speaker's connection, or counts why not.
+    fn find(
+        &mut self,
+        speaker: Speaker<'_>,
+        socket: ConnectionId,
+    ) -> Option<(ConnectionId, JoinKey)> {
+        let joins = &mut self.stats.joins;
+        match find(&self.peers, &mut self.connections, speaker, socket) {
+            Ok(found) => return Some(found),
+            Err(NotFound::None) => joins.none += 1,
+            Err(NotFound::Ambiguous) => joins.ambiguous += 1,
+        }
+        None
+    }
+}
+
+impl Joins {
+    fn count(&mut self, key: JoinKey) {
+        match key {
+            JoinKey::ClientRandom => self.client_random += 1,
+            JoinKey::Socket => self.socket += 1,
+        }
+    }
 }
 
 /// By the random and the role; where that tells nothing, or not enough, by the socket.
 fn find(
     peers: &Peers,
     connections: &mut Table,
-    event: &LibraryEvent,
+    speaker: Speaker<'_>,
     socket: ConnectionId,
 ) -> Result<(ConnectionId, JoinKey), NotFound> {
-    let by_random = if event.random == [0; 32] {
+    let by_random = if *speaker.random == [0; 32] {
         Err(NotFound::None)
     } else {
-        find_by_random(peers, connections, event)
+        find_by_random(peers, connections, speaker)
     };
     by_random
         .map(|id| (id, JoinKey::ClientRandom))
@@ -103,18 +160,18 @@ fn find(
 fn find_by_random(
     peers: &Peers,
     connections: &mut Table,
-    event: &LibraryEvent,
+    speaker: Speaker<'_>,
 ) -> Result<ConnectionId, NotFound> {
     let roles = [true, false].into_iter();
-    let candidates = roles.filter(|sent| event.server != Some(*sent));
-    let candidates = candidates.flat_map(|sent| peers.by_random(&event.random, sent));
+    let candidates = roles.filter(|sent| speaker.server != Some(*sent));
+    let candidates = candidates.flat_map(|sent| peers.by_random(speaker.random, sent));
     // What the process of each is; where it is not known yet, it may be this one.
     let mut here = Vec::new();
     for id in candidates {
         let connection = connections.get_mut(id);
         if let Some(connection) = connection.filter(|connection| connection.tls.is_some()) {
             let pid = connection.process.as_ref().map(|process| process.pid);
-            here.push((id, pid.map(|pid| pid == event.task.pid)));
+            here.push((id, pid.map(|pid| pid == speaker.task.pid)));
         }
     }
     let only = |mut ids: Vec<ConnectionId>| match ids.pop() {

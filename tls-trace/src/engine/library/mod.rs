@@ -1,6 +1,7 @@
 //! What the TLS library of one end said, and what that means.
 
 mod go;
+mod http2;
 mod join;
 mod reasons;
 mod verify;
@@ -11,7 +12,8 @@ use crate::{
     report::{Cause, EarlyData, EarlyDataOutcome, EarlyDataReason, JoinKey, Library},
 };
 
-pub use self::{go::known as known_go_error, join::Joins};
+pub(super) use self::http2::Http2Said;
+pub use self::{go::known as known_go_error, http2::known as known_http2_text, join::Joins};
 
 /// `SSL_AD_REASON_OFFSET`: this much more than the description of an alert that was received.
 const ALERT_OFFSET: u32 = 1000;

@@ -3,6 +3,7 @@
 
 mod build;
 mod functions;
+mod http2;
 mod layouts;
 mod types;
 
@@ -39,7 +40,8 @@ pub(super) const ENTRIES: [&str; 2] = ["_rt0_amd64_linux", "_rt0_arm64_linux"];
 
 /// Names to look for in function tables.
 pub fn names() -> impl Iterator<Item = &'static str> {
-    HOOKS.into_iter().map(|(_, name)| name).chain(ENTRIES)
+    let names = HOOKS.into_iter().map(|(_, name)| name);
+    names.chain(http2::names()).chain(ENTRIES)
 }
 
 /// The library, where a program has it.
@@ -55,9 +57,16 @@ pub fn find(elf: &Elf, names: &Names) -> Result<Option<Library>, Error> {
         let place = place.transpose()?.flatten();
         Ok(Hook { name, place })
     };
-    let hooks: Vec<_> = HOOKS.into_iter().map(hook).collect::<Result<_, _>>()?;
+    let mut hooks: Vec<_> = HOOKS.into_iter().map(hook).collect::<Result<_, _>>()?;
     if hooks.iter().all(|hook| hook.place.is_none()) {
         return Ok(None);
+    }
+    // Most programs have none of these, and none has all.
+    for name in http2::names() {
+        let hook = hook((name, name))?;
+        if hook.place.is_some() {
+            hooks.push(hook);
+        }
     }
     let version = build::version(elf)?;
     // A type that cannot be read is one that says nothing.
@@ -68,6 +77,7 @@ pub fn find(elf: &Elf, names: &Names) -> Result<Option<Library>, Error> {
     let itabs = types.as_ref().map(types::Types::itabs).unwrap_or_default();
     let mut members = members(version.as_ref(), &code);
     members.extend(layouts::VALUES.members(&values).1);
+    members.extend(types_ref.and_then(types::Types::transport));
     let mut library = Library {
         family: Family::Go,
         version: version.as_ref().map(|version| version.text.clone()),

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use super::super::{
-    Elf, Error, Offsets,
+    Elf, Error, Finding, Member, Offsets,
     layout::{Answer, Code},
 };
 
@@ -87,7 +87,20 @@ const VALUES: &[(&str, &str, &str, &str, u8)] = &[
 ];
 
 /// Interfaces whose method tables are looked at: what they hold is worth knowing.
-const INTERFACES: [&str; 3] = ["error", "net.Conn", "tls.handshakeMessage"];
+const INTERFACES: [&str; 5] = [
+    "error",
+    "net.Conn",
+    "tls.handshakeMessage",
+    // Of grpc-go.
+    "transport.ClientTransport",
+    "balancer.SubConn",
+];
+
+/// Others hold too much else: the only type of theirs that is worth knowing.
+const SINGLE: [(&str, &str); 1] = [("io.Reader", "*bufio.Reader")];
+
+/// From grpc-go's `balancer.SubConn` to the transport of its `addrConn`.
+const TRANSPORT: [&str; 2] = ["ac", "transport"];
 
 /// The method table by which a value of a type is an interface: tells what an interface holds.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -197,17 +210,19 @@ impl<'a> Types<'a> {
     fn itab(&self, address: u64) -> Result<Option<Itab>, Error> {
         // abi.ITab: interface type, type.
         let interface = self.name(self.elf.number(address)?)?;
-        if !INTERFACES.contains(&&interface[..]) {
+        let single = SINGLE.iter().find(|(name, _)| *name == interface);
+        if single.is_none() && !INTERFACES.contains(&&interface[..]) {
             return Ok(None);
         }
         let of = self.elf.number(address.saturating_add(8))?;
-        let itab = Itab {
+        let type_name = self.name(of)?;
+        let known = single.is_none_or(|(_, only)| *only == type_name);
+        Ok(known.then_some(Itab {
             address,
-            type_name: self.name(of)?,
+            type_name,
             interface,
             of,
-        };
-        Ok(Some(itab))
+        }))
     }
 
     /// The method tables of connections and errors.
@@ -260,11 +275,7 @@ impl<'a> Types<'a> {
     /// Where the members are of values that handshakes come with.
     #[must_use]
     pub fn values(&self) -> Code {
-        let hello = self
-            .pointed("*tls.clientHelloMsg")
-            .and_then(|hello| self.members_of(hello, "crypto/tls").ok()?);
-        // Its second member, behind a slice.
-        let Some(shift) = hello.and_then(|hello| shift(&hello, "vers", 0x18)) else {
+        let Some(shift) = self.shift() else {
             return Code::new();
         };
         let found = VALUES
@@ -280,6 +291,39 @@ impl<'a> Types<'a> {
                 Some((name, Answer::At(offsets)))
             });
         found.collect()
+    }
+
+    /// Where the transport is in an `addrConn` of grpc-go.
+    #[must_use]
+    pub fn transport(&self) -> Option<Member> {
+        let shift = self.shift()?;
+        let mut of = self.pointed("*grpc.acBalancerWrapper")?;
+        let mut offset = 0;
+        for member in TRANSPORT {
+            if self.kind(of).ok()? == POINTER {
+                of = self.elf.number(of.checked_add(TYPE)?).ok()?;
+            }
+            let members = self.members_of(of, "google.golang.org/grpc").ok()??;
+            let field = *members.get(member)?;
+            (of, offset) = (field.kind, field.offset);
+        }
+        let offsets = Offsets {
+            path: vec![u32::try_from(offset >> shift).ok()?],
+            width: 16,
+            bits: None,
+        };
+        Some(Member {
+            name: "addr_conn.transport",
+            finding: Finding::Binary(offsets),
+        })
+    }
+
+    /// How offsets are kept in this program.
+    fn shift(&self) -> Option<u32> {
+        let hello = self.pointed("*tls.clientHelloMsg")?;
+        let hello = self.members_of(hello, "crypto/tls").ok()??;
+        // Its second member, behind a slice.
+        shift(&hello, "vers", 0x18)
     }
 
     /// The struct of that name, or, with a star in front, what the pointer type points to.

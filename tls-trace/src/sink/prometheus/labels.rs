@@ -118,6 +118,7 @@ pub fn event(kind: &EventKind) -> &'static str {
         EventKind::Existing { .. } => "existing",
         EventKind::Ended => "ended",
         EventKind::Library(_) => "library",
+        EventKind::Http2(_) => "http2",
     }
 }
 

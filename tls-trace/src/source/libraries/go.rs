@@ -19,6 +19,36 @@ const ENTRIES: &[(&str, &str)] = &[
     ("go_server_hello", "serverHandshakeState.handshake"),
     ("go_server_hello", "serverHandshakeStateTLS13.handshake"),
 ];
+/// Programs for HTTP/2 and the ends of the names of functions they belong to, in whatever package: a
+/// program may have several of a name.
+const HTTP2: &[(&str, &[&str])] = &[
+    ("go_h2_goaway_sent", &["Framer).WriteGoAway"]),
+    ("go_h2_settings_sent", &["Framer).WriteSettings"]),
+    ("go_h2_settings_acked", &["Framer).WriteSettingsAck"]),
+    (
+        "go_h2_goaway_received",
+        &["serverConn).processGoAway", "http2Client).handleGoAway"],
+    ),
+    ("go_h2_goaway_read", &["clientConnReadLoop).processGoAway"]),
+    (
+        "go_h2_settings_received",
+        &[
+            "serverConn).processSettings",
+            "http2Client).handleSettings",
+            "http2Server).handleSettings",
+        ],
+    ),
+    (
+        "go_h2_settings_read",
+        &["clientConnReadLoop).processSettings"],
+    ),
+    ("go_h2_ping_lost", &["ClientConn).closeForLostPing"]),
+    (
+        "go_grpc_close",
+        &["http2Client).Close", "http2Server).Close"],
+    ),
+    ("go_grpc_state", &["addrConn).updateConnectivityState"]),
+];
 const HANDSHAKES: [&str; 2] = ["clientHandshake", "serverHandshake"];
 
 /// The object `go` and what it is told of each file.
@@ -90,6 +120,15 @@ impl Go {
                 attach(program, function, &entry(place))?;
             }
         }
+        for &(program, functions) in HTTP2 {
+            let named = |name: &str| functions.iter().any(|end| name.ends_with(end));
+            let hooks = library.hooks.iter().filter(|hook| named(hook.name));
+            let places = hooks.filter_map(|hook| hook.place.as_ref());
+            let places: Vec<_> = places.flat_map(entry).collect();
+            if !places.is_empty() {
+                attach(program, functions[0], &places)?;
+            }
+        }
         for (function, place) in handshakes {
             attach("go_handshake", function, &entry(place))?;
         }
@@ -139,7 +178,12 @@ fn offsets(library: &Library) -> GoOffsets {
             of("*errors.errorString"),
             of("*fmt.wrapError"),
             of("tls.RecordHeaderError"),
+            of("transport.ConnectionError"),
         ],
+        tls_conn: of("*tls.Conn"),
+        buffered: of("*bufio.Reader"),
+        syscall_conn: of("*credentials.syscallConn"),
+        http2_client: of("*transport.http2Client"),
         conn: member("conn.conn"),
         is_client: member("conn.is_client"),
         version: member("conn.vers"),
@@ -153,6 +197,6 @@ fn offsets(library: &Library) -> GoOffsets {
         op_err: member("op_error.err"),
         invalid_reason: member("invalid_error.reason"),
         hostname: member("hostname_error.host"),
-        reserved: 0,
+        transport: member("addr_conn.transport"),
     }
 }

@@ -14,7 +14,7 @@ use super::{Context, Item, Recorder, Recording, RecordingError, others::Others, 
 use crate::{
     engine,
     event::{
-        ConnectionId, Direction, Event, EventKind, GoError, GoErrorKind, LibraryEvent,
+        ConnectionId, Direction, Event, EventKind, GoError, GoErrorKind, Http2Moment, LibraryEvent,
         LibraryMoment, Segment, Socket, StateChange, TcpFlags,
     },
 };
@@ -196,6 +196,7 @@ impl Redactor {
                 moment: LibraryMoment::Returned(error),
                 ..
             }) => self.go_error(error),
+            EventKind::Http2(said) => Self::http2(&mut said.moment),
             // Names of application protocols at most.
             EventKind::ResetSent { .. }
             | EventKind::ResetReceived
@@ -220,6 +221,18 @@ impl Redactor {
     }
 
     /// Of texts, only what says the cause stays.
+    fn http2(moment: &mut Http2Moment) {
+        let known = |text: &str| engine::known_http2_text(text).map(str::to_owned);
+        match moment {
+            Http2Moment::GoawaySent(goaway) | Http2Moment::GoawayReceived(goaway) => {
+                goaway.debug = known(&goaway.debug).unwrap_or_default();
+            }
+            Http2Moment::Closed { text } => *text = text.take().and_then(|text| known(&text)),
+            _ => {}
+        }
+    }
+
+    /// The same of Go's errors.
     fn go_error(&self, error: &mut GoError) {
         let text = error.text.take();
         error.text = match error.kind {

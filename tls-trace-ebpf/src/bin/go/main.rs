@@ -20,6 +20,8 @@
     reason = "eBPF programs have a toolchain of their own, which is newer"
 )]
 
+mod http2;
+
 use aya_ebpf::{
     EbpfContext,
     helpers::{bpf_get_attach_cookie, bpf_get_current_pid_tgid},
@@ -39,18 +41,21 @@ use tls_trace_ebpf::{
 };
 
 /// Where `struct pt_regs` has the registers that Go's ABI uses (`src/cmd/compile/abi-internal.md`), in
-/// words: the first two arguments or results, the goroutine and the program counter.
+/// words: the first five arguments or results, the goroutine and the program counter.
 #[expect(unexpected_cfgs, reason = "told by the build")]
-const REGISTERS: [usize; 4] = if cfg!(bpf_target_arch = "aarch64") {
-    [0, 1, 28, 32]
+const REGISTERS: [usize; 7] = if cfg!(bpf_target_arch = "aarch64") {
+    [0, 1, 2, 3, 4, 28, 32]
 } else {
-    // ax, bx, r14, ip
-    [10, 5, 1, 16]
+    // ax, bx, cx, di, si, r14, ip
+    [10, 5, 11, 14, 13, 1, 16]
 };
 const FIRST: usize = REGISTERS[0];
 const SECOND: usize = REGISTERS[1];
-const GOROUTINE: usize = REGISTERS[2];
-const COUNTER: usize = REGISTERS[3];
+const THIRD: usize = REGISTERS[2];
+const FOURTH: usize = REGISTERS[3];
+const FIFTH: usize = REGISTERS[4];
+const GOROUTINE: usize = REGISTERS[5];
+const COUNTER: usize = REGISTERS[6];
 
 /// `close_notify`.
 const CLOSE_NOTIFY: u8 = 0;
@@ -78,6 +83,16 @@ struct Session {
     alert: u32,
     /// 1: the handshake is complete.
     done: u32,
+}
+
+impl Session {
+    #[inline(always)]
+    fn write_random(&self, to: &mut [u8; 32]) {
+        let words = to.as_chunks_mut::<8>().0.iter_mut();
+        for (to, from) in words.zip(self.random) {
+            *to = from.to_ne_bytes();
+        }
+    }
 }
 
 /// An interface value.
@@ -208,8 +223,8 @@ impl Hit {
         if of == 0 {
             return failure;
         }
-        let [a, b, c] = offsets.messages;
-        if of == a || of == b || of == c {
+        let [a, b, c, d] = offsets.messages;
+        if of == a || of == b || of == c || of == d {
             if let Some(text) = field::<Slice>(value.data, 0) {
                 failure.error = GoError::MESSAGE;
                 failure.text = text;
@@ -264,10 +279,7 @@ impl Hit {
             record.header = header(session.cookie, Kind::GO, 0, 0, moment.0);
             current_task(&mut record.task);
             record.connection = connection;
-            let words = record.random.as_chunks_mut::<8>().0.iter_mut();
-            for (to, from) in words.zip(session.random) {
-                *to = from.to_ne_bytes();
-            }
+            session.write_random(&mut record.random);
             record.alpn = [0; 64];
             record.text = [0; 128];
             record.file = self.file;
