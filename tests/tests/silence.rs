@@ -1,11 +1,14 @@
 //! Handshakes in which somebody waits in vain.
 
-use std::io::{ErrorKind, Write};
+use std::{
+    io::{ErrorKind, Write},
+    net::IpAddr,
+};
 
 use tls_trace::report::{Cause, Initiator, Notice, Phase};
 use tls_trace_tests::{
     Expected, actor, both, certificates::Certificates, client, clients, fault::Rules, netns::Pair,
-    seconds, server, servers, truth,
+    program::Program, seconds, server, servers, truth,
 };
 
 /// The client's patience ends: it closes, nothing has come.
@@ -26,6 +29,47 @@ fn server_accepts_and_stays_silent() {
                 Cause::ServerSilent,
             )
         }))
+    });
+}
+
+/// A server that does nothing, not even close, is still named: by who holds its socket, in whatever network
+/// namespace.
+#[test]
+fn server_stays_silent_and_open() {
+    const SILENT: &str = "import socket, sys, time\n\
+        server = socket.create_server((sys.argv[1], int(sys.argv[2])))\n\
+        accepted = server.accept()\n\
+        print('accepted', flush=True)\n\
+        time.sleep(600)";
+    truth(&["ip", "python3"], |case| {
+        let pair = Pair::create()?;
+        let address = pair.address(case.port());
+        let silent = |program: Program, ip: IpAddr| {
+            let program = program.arg("-c").arg(SILENT).arg(ip.to_string());
+            program.arg(case.port().to_string())
+        };
+        let near = silent(Program::new("python3"), case.address().ip()).listening(case.port())?;
+        let far = silent(Program::new("python3"), address.ip())
+            .within(&pair.server)
+            .listening(case.port())?;
+        let client_end = actor::hello(case.address())?;
+        near.until("accepted")?;
+        drop(client_end);
+        let client_end = pair.client.within(|| Ok(actor::hello(address)?))?;
+        far.until("accepted")?;
+        drop(client_end);
+        let verdict = |end: Expected| {
+            let (phase, by) = (Phase::ClientHello, Initiator::ClientApp);
+            end.failed(phase, by, Cause::ServerSilent)
+        };
+        let held_by = |pid: u32| {
+            verdict(server()).and("named by who holds the socket", move |report| {
+                report.pid == Some(pid) && report.comm.as_deref() == Some("python3")
+            })
+        };
+        let clients = [verdict(client()), verdict(client())];
+        let servers = [held_by(near.pid()), held_by(far.pid())];
+        case.expect(clients.into_iter().chain(servers))
     });
 }
 

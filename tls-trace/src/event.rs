@@ -101,6 +101,8 @@ pub enum EventKind {
     Library(LibraryEvent),
     /// A library of HTTP/2 said what it does; `connection` as of [`EventKind::Library`].
     Http2(Http2Event),
+    /// A process was found to hold the socket, or, with the id 0, none.
+    Held(Task),
 }
 
 /// What a library of HTTP/2 said of a connection.
@@ -279,7 +281,9 @@ impl EventKind {
             Self::State(StateChange { socket, .. })
             | Self::Destroyed(socket)
             | Self::Existing { socket, .. } => Some(&mut socket.task),
-            Self::ResetSent { task, .. } | Self::Function { task, .. } => Some(task),
+            Self::ResetSent { task, .. } | Self::Function { task, .. } | Self::Held(task) => {
+                Some(task)
+            }
             Self::Segment(segment) => Some(&mut segment.task),
             Self::Library(said) => Some(&mut said.task),
             Self::Http2(said) => Some(&mut said.task),

@@ -13,10 +13,11 @@ use crate::{
     discover::{
         cgroup::{self, Cgroups},
         existing::Existing,
+        holder::Holders,
         process::Processes,
     },
     engine::{self, Engine, Output},
-    event::Event,
+    event::{Event, EventKind, Task},
     flap::{self, Flaps},
     probe::{HookReport, HookState},
     report::Report,
@@ -75,6 +76,7 @@ pub struct Tracer {
     /// Reads /proc while events already come in.
     scan: JoinHandle<Existing>,
     existing: Existing,
+    holders: Holders,
     summary: Summary,
 }
 
@@ -117,6 +119,7 @@ impl Tracer {
             cgroups,
             scan: tokio::task::spawn_blocking(scan),
             existing: Existing::default(),
+            holders: Holders::start().context("no thread can be made")?,
             summary: Summary::default(),
         })
     }
@@ -226,6 +229,16 @@ impl Tracer {
     }
 
     fn take(&mut self, batch: &mut Batch, sinks: Sinks<'_, '_>) {
+        let time = self.live.now();
+        let held = |(connection, pid)| Event {
+            time,
+            connection,
+            kind: EventKind::Held(Task {
+                pid,
+                ..Task::default()
+            }),
+        };
+        batch.events.extend(self.holders.answers().map(held));
         for mut event in batch.events.drain(..) {
             if let Some(task) = event.kind.task_mut() {
                 // Now, while the process and its container are there.
@@ -266,6 +279,7 @@ impl Tracer {
                     self.flaps.handshake(&handshake, &mut batch.flaps);
                 }
                 Output::PayloadDone(connection) => self.live.payload_done(connection),
+                Output::HolderWanted(wanted) => self.holders.look_for(*wanted),
             }
         }
         Self::deliver_flaps(batch, sinks);

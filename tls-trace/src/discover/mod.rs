@@ -2,5 +2,7 @@
 
 pub mod cgroup;
 pub mod existing;
+pub mod holder;
 pub mod library;
 pub mod process;
+mod sock_diag;

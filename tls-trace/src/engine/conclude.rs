@@ -7,6 +7,7 @@ use super::{
     close::{self, PeerEnd},
     connection::Connection,
     endpoints::Endpoints,
+    holder,
     moment::Endpoint,
     pace::{self, LINGER, later},
     tracker::Tracker,
@@ -33,7 +34,9 @@ impl Tracker {
         }
         let told = connection.told.closed || connection.settles.is_some();
         if !told && (over || pace::is_decided(connection)) {
-            let settles = later(now, self.config.settle);
+            let wanted = holder::wanted(id, connection);
+            let settles = self.settles_at(now, wanted.is_some());
+            outputs.extend(wanted.map(Output::HolderWanted));
             self.edit(id, |connection| connection.settles = Some(settles));
         }
         self.progress(id, now, outputs);

@@ -88,6 +88,8 @@ pub(super) struct Process {
 /// How a process was found, best last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) enum ProcessSource {
+    /// It has a descriptor of the socket.
+    Held,
     Closed,
     Accepted,
     Sent,

@@ -11,6 +11,7 @@ mod endpoints;
 mod evidence;
 mod handshake;
 mod history;
+mod holder;
 mod interner;
 mod kernel_events;
 mod library;
@@ -79,6 +80,22 @@ pub enum Output {
     Handshake(Box<Handshake>),
     /// The source need not capture payload of this connection any more.
     PayloadDone(ConnectionId),
+    /// A report waits to be told whose socket it is, though not for long:
+    /// [`EventKind::Held`](crate::event::EventKind::Held) is the answer.
+    HolderWanted(Box<HolderWanted>),
+}
+
+/// A socket whose process is not known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HolderWanted {
+    /// Its cookie.
+    pub connection: ConnectionId,
+    /// This end.
+    pub local: SocketAddr,
+    /// The other end.
+    pub remote: SocketAddr,
+    /// Inode of the network namespace; 0 unknown.
+    pub netns: u32,
 }
 
 /// The result of one handshake, for counting.

@@ -111,6 +111,10 @@ impl Tracker {
                 }
                 return;
             }
+            EventKind::Held(task) => {
+                self.held_by(id, task, event.time);
+                return;
+            }
             EventKind::Function { function, .. } if *function == Function::Accept => {
                 self.accepts_visible = true;
             }
@@ -182,8 +186,11 @@ impl Tracker {
                 connection.existing(socket, *opened_by, names);
             }
             EventKind::Ended => connection.ending_mut().ended = true,
-            // Of a listener, or of a connection that had to be found: taken before.
-            EventKind::ListenOverflow { .. } | EventKind::Library(_) | EventKind::Http2(_) => {}
+            // Of a listener, of a connection that had to be found, of nothing that happened: taken before.
+            EventKind::ListenOverflow { .. }
+            | EventKind::Library(_)
+            | EventKind::Http2(_)
+            | EventKind::Held(_) => {}
         }
     }
 

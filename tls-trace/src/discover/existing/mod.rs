@@ -2,7 +2,6 @@
 //! `sock_diag`. Where that cannot be asked, the first event of such a connection, which has both
 //! addresses and cookie, joins the two.
 
-mod cookies;
 #[cfg(test)]
 mod tests;
 
@@ -20,7 +19,7 @@ use procfs::{
     process::Process,
 };
 
-use super::cgroup;
+use super::{cgroup, sock_diag};
 use crate::event::{
     ConnectionId, End, Event, EventKind, Socket, Task, TcpFlags, TcpState, Timestamp,
 };
@@ -197,7 +196,7 @@ impl From<Address> for SocketAddr {
 }
 
 /// Each network namespace some process lives in, with one such process.
-fn namespaces() -> HashMap<u32, u32> {
+pub(super) fn namespaces() -> HashMap<u32, u32> {
     let mut namespaces = HashMap::new();
     for pid in pids() {
         // The inode number of a namespace has 32 bits (struct ns_common).
@@ -210,7 +209,7 @@ fn namespaces() -> HashMap<u32, u32> {
     namespaces
 }
 
-fn pids() -> impl Iterator<Item = u32> {
+pub(super) fn pids() -> impl Iterator<Item = u32> {
     let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
     entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok())
 }
@@ -254,12 +253,11 @@ impl Found {
                     .iter()
                     .any(|any| listening.contains(&Address(any.octets(), port)))
         };
-        match cookies::of_namespace(pid) {
-            Ok(named) => {
-                let named = named.into_iter();
-                let named = named.map(|((local, remote), cookie)| ((netns, local, remote), cookie));
-                self.cookies.extend(named);
-            }
+        match sock_diag::of_namespace(pid) {
+            Ok(named) => self.cookies.extend(named.iter().map(|named| {
+                let (local, remote) = (Address::from(&named.local), (&named.remote).into());
+                ((netns, local, remote), named.cookie)
+            })),
             Err(error) => tracing::debug!(netns, %error, "no cookies of open connections"),
         }
         for entry in entries.iter().filter(|entry| is_open(entry)) {
@@ -365,7 +363,7 @@ fn ephemeral_ports() -> std::ops::RangeInclusive<u16> {
     range.unwrap_or(32_768..=60_999)
 }
 
-fn socket_inode(descriptor: &Path) -> Option<u64> {
+pub(super) fn socket_inode(descriptor: &Path) -> Option<u64> {
     let target = fs::read_link(descriptor).ok()?;
     let inode = target
         .to_str()?

@@ -144,6 +144,7 @@ fn kinds() -> impl Strategy<Value = EventKind> {
         1 => (sockets(), opened_by)
             .prop_map(|(socket, opened_by)| EventKind::Existing { socket, opened_by }),
         1 => Just(EventKind::Ended),
+        1 => tasks().prop_map(EventKind::Held),
     ]
 }
 

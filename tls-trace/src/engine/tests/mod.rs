@@ -8,6 +8,7 @@ mod decisive;
 mod delivery;
 mod early_data;
 mod handshakes;
+mod holder;
 mod late_hello;
 mod library;
 mod order;

@@ -119,6 +119,7 @@ pub fn event(kind: &EventKind) -> &'static str {
         EventKind::Ended => "ended",
         EventKind::Library(_) => "library",
         EventKind::Http2(_) => "http2",
+        EventKind::Held(_) => "held",
     }
 }
 

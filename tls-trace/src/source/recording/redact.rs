@@ -204,6 +204,7 @@ impl Redactor {
             | EventKind::Retransmit { .. }
             | EventKind::Function { .. }
             | EventKind::Library(_)
+            | EventKind::Held(_)
             | EventKind::Ended => {}
         }
     }

@@ -108,8 +108,9 @@ fn all_kinds() -> Vec<Event> {
         },
         EventKind::Function {
             function: Function::Accept,
-            task,
+            task: task.clone(),
         },
+        EventKind::Held(task),
         segment(Direction::Ingress, TcpFlags::ACK, u32::MAX, b"payload"),
         EventKind::Existing {
             socket,
