@@ -10,7 +10,10 @@ use std::{
 use serde::Serialize;
 
 use crate::{
-    inspect::{self, Error, Finding, Hook, Inspection, Library, Member},
+    inspect::{
+        self, Error, Finding, Hook, Inspection, Library, Member,
+        stripped::{Located, Stripped, Vote, Witnessed},
+    },
     report::SCHEMA,
     sink::escape::escaped,
 };
@@ -28,6 +31,10 @@ pub struct Inspect {
     /// Print one JSON object a line for each file
     #[arg(long)]
     json: bool,
+
+    /// Look as if the files had no symbols
+    #[arg(long)]
+    without_symbols: bool,
 }
 
 const EXAMPLES: &str = "\
@@ -53,7 +60,13 @@ impl Inspect {
         let mut well = true;
         for path in &self.files {
             let inspected = File::open(path).map_err(Error::Io);
-            let inspected = inspected.and_then(|file| inspect::inspect(&file));
+            let inspected = inspected.and_then(|file| {
+                if self.without_symbols {
+                    inspect::inspect_without_symbols(&file)
+                } else {
+                    inspect::inspect(&file)
+                }
+            });
             well &= inspected.is_ok();
             let findings = Findings {
                 schema: SCHEMA,
@@ -88,8 +101,81 @@ impl fmt::Display for Findings<'_> {
         for library in &inspection.libraries {
             show(f, library)?;
         }
-        Ok(())
+        match &inspection.stripped {
+            Some(stripped) => show_stripped(f, stripped),
+            None => Ok(()),
+        }
     }
+}
+
+fn show_stripped(f: &mut fmt::Formatter<'_>, found: &Stripped) -> fmt::Result {
+    writeln!(
+        f,
+        "  boringssl without symbols, grade {}",
+        found.grade.label()
+    )?;
+    if !found.refused.is_empty() {
+        let reasons: Vec<_> = found.refused.iter().map(|each| each.label()).collect();
+        writeln!(f, "    refused because of {}", reasons.join(", "))?;
+    }
+    let votes = &found.votes;
+    for (by, vote) in [
+        ("arguments", votes.arguments),
+        ("file names", votes.names),
+        ("alerts", votes.alerts),
+    ] {
+        let Vote {
+            votes, next, total, ..
+        } = vote;
+        writeln!(
+            f,
+            "    votes by {by:<15} {votes} of {total}, the next has {next}"
+        )?;
+    }
+    writeln!(
+        f,
+        "    {} calls for {} reasons in {} functions, {} % of the code with an unwind table",
+        found.sites, found.reasons, found.functions, found.unwind,
+    )?;
+    for Located {
+        name,
+        offset,
+        size,
+        callers,
+        pointed_to,
+        ..
+    } in &found.hooks
+    {
+        let pointed_to = if *pointed_to { ", in a table" } else { "" };
+        let name = name.name();
+        writeln!(
+            f,
+            "    {name:<24} at {offset:#x}, {size} bytes, {callers} callers{pointed_to}"
+        )?;
+    }
+    for member in &found.members {
+        let Witnessed {
+            name,
+            offset,
+            witnesses,
+            against,
+        } = member;
+        match offset {
+            Some(offset) => {
+                let doubt = if member.is_verified() {
+                    ""
+                } else {
+                    ": not to be used"
+                };
+                writeln!(
+                    f,
+                    "    {name:<24} {offset:<#14x} {witnesses} witnesses, {against} against{doubt}"
+                )?;
+            }
+            None => writeln!(f, "    {name:<24} not found")?,
+        }
+    }
+    Ok(())
 }
 
 fn show(f: &mut fmt::Formatter<'_>, library: &Library) -> fmt::Result {

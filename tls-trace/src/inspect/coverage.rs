@@ -63,6 +63,17 @@ impl Coverage {
         }
     }
 
+    /// Whether what was seen of the file may come from BoringSSL, without symbols.
+    #[must_use]
+    pub fn may_be_boringssl(&self) -> bool {
+        const REASONS: [Reason; 3] = [
+            Reason::StrippedBoringssl,
+            Reason::StrippedOpenssl,
+            Reason::UnknownLibrary,
+        ];
+        matches!(self, Self::WireOnly { why } if why.iter().any(|reason| REASONS.contains(reason)))
+    }
+
     /// Stable label of the first library, or of the first reason.
     #[must_use]
     pub fn library(&self) -> &'static str {

@@ -17,6 +17,7 @@ mod go;
 mod layout;
 mod openssl;
 mod read;
+pub mod stripped;
 mod symbolic;
 mod symbols;
 #[cfg(test)]
@@ -26,12 +27,15 @@ use std::fs::File;
 
 use serde::Serialize;
 
-use self::symbols::{Names, Symbols};
 pub use self::{
     coverage::{Coverage, Reason},
     elf::{Architecture, Elf},
     go::Itab,
     read::{Limits, ReadAt, Reader},
+};
+use self::{
+    stripped::Stripped,
+    symbols::{Names, Symbols},
 };
 
 /// Why a file cannot be inspected, or not further.
@@ -85,6 +89,9 @@ pub struct Inspection {
     pub build_id: Option<String>,
     /// TLS libraries found in it.
     pub libraries: Vec<Library>,
+    /// BoringSSL, found without symbols.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stripped: Option<Stripped>,
     /// Whether probes in it explain its connections.
     #[serde(flatten)]
     pub coverage: Coverage,
@@ -255,16 +262,32 @@ pub fn inspect(file: &File) -> Result<Inspection, Error> {
 pub fn inspect_source(source: &dyn ReadAt, limits: Limits) -> Result<Inspection, Error> {
     let elf = Elf::parse(Reader::new(source, limits))?;
     let symbols = Symbols::find(&elf, names()?)?;
+    inspect_elf(&elf, &symbols)
+}
+
+/// Inspects a file as if it had no symbols.
+///
+/// # Errors
+/// Those of [`inspect`].
+pub fn inspect_without_symbols(file: &File) -> Result<Inspection, Error> {
+    let elf = Elf::parse(Reader::new(file, Limits::default()))?;
+    inspect_elf(&elf, &Symbols::default())
+}
+
+fn inspect_elf(elf: &Elf, symbols: &Symbols) -> Result<Inspection, Error> {
     let mut libraries = Vec::new();
-    libraries.extend(openssl::ssl(&elf, &symbols)?);
-    libraries.extend(openssl::crypto(&elf, &symbols)?);
-    libraries.extend(boringssl::find(&elf, &symbols)?);
-    libraries.extend(gnutls::find(&elf, &symbols)?);
-    libraries.extend(go::find(&elf, names()?)?);
+    libraries.extend(openssl::ssl(elf, symbols)?);
+    libraries.extend(openssl::crypto(elf, symbols)?);
+    libraries.extend(boringssl::find(elf, symbols)?);
+    libraries.extend(gnutls::find(elf, symbols)?);
+    libraries.extend(go::find(elf, names()?)?);
+    let coverage = coverage::of(elf, symbols, &libraries)?;
+    let stripped = coverage.may_be_boringssl().then(|| stripped::find(elf));
     Ok(Inspection {
         architecture: elf.architecture,
         build_id: elf.build_id(),
-        coverage: coverage::of(&elf, &symbols, &libraries)?,
+        stripped: stripped.flatten(),
+        coverage,
         libraries,
     })
 }

@@ -157,6 +157,9 @@ fn transfer(decoded: &Decoded) -> Option<Vec<Step>> {
             let (to, width) = register(decoded.op0_register())?;
             let from = match place(decoded) {
                 Some((base, offset)) => Source::Register(base, offset),
+                None if decoded.is_ip_rel_memory_operand() => {
+                    Source::Constant(decoded.ip_rel_memory_address().cast_signed())
+                }
                 None => Source::Unknown,
             };
             Step::Set(to, from, width)

@@ -1,7 +1,7 @@
 //! Files that lie: an error, or something honest, but never a panic and never a place that the file
 //! does not have.
 
-mod sample;
+pub mod sample;
 
 use std::time::Duration;
 

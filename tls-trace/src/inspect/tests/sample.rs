@@ -117,15 +117,15 @@ pub fn libssl() -> Sample {
 }
 
 #[derive(Default)]
-struct Writer(Sample);
+pub struct Writer(pub Sample);
 
 impl Writer {
-    fn bytes(&mut self, bytes: &[u8]) {
+    pub fn bytes(&mut self, bytes: &[u8]) {
         self.0.bytes.extend(bytes);
     }
 
     /// Each of so many bytes.
-    fn numbers<const N: usize>(&mut self, numbers: [(usize, usize); N]) {
+    pub fn numbers<const N: usize>(&mut self, numbers: [(usize, usize); N]) {
         for (size, number) in numbers {
             let start = self.0.bytes.len();
             self.0.bytes.extend(&number.to_le_bytes()[..size]);

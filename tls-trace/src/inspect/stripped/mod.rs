@@ -1,0 +1,214 @@
+//! BoringSSL without symbols, by evidence at its call sites: every error it meets is stored by one
+//! function with constant arguments, so that the calls say which function that is, and its callers who
+//! they are. Functions are where the unwind table says they begin, and nowhere else. See
+//! `docs/stripped.md`.
+//!
+//! All that is not proven is refused: a probe inside an instruction would crash a stranger's program.
+
+mod body;
+mod boringssl;
+mod gate;
+mod members;
+mod names;
+mod pointers;
+mod raises;
+mod scan;
+#[cfg(test)]
+mod tests;
+mod unwind;
+mod votes;
+
+use serde::Serialize;
+
+pub use self::{
+    boringssl::find,
+    votes::{Vote, Votes},
+};
+
+/// What was found in a file, and why not more.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Stripped {
+    /// How far it can be trusted.
+    pub grade: Grade,
+    /// Why it is not trusted further.
+    pub refused: Vec<Refusal>,
+    /// Who stores errors, as calls tell.
+    pub votes: Votes,
+    /// Calls of that function.
+    pub sites: u32,
+    /// Different reasons of errors among them.
+    pub reasons: u32,
+    /// Functions they are in.
+    pub functions: u32,
+    /// How much of the code has an unwind table, in percent.
+    pub unwind: u32,
+    /// Functions that may be probed.
+    pub hooks: Vec<Located>,
+    /// Members of structs.
+    pub members: Vec<Witnessed>,
+}
+
+/// How far what was found can be trusted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Grade {
+    /// Not at all: nothing may be probed.
+    Refused,
+    /// The function that stores errors is certain, and it alone.
+    ErrorsOnly,
+    /// The handshake was found, but not all that belongs to it, or only one vote speaks for it.
+    Medium,
+    /// All was found, and two votes agree.
+    High,
+}
+
+impl Grade {
+    /// Stable label.
+    #[must_use]
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Refused => "refused",
+            Self::ErrorsOnly => "errors_only",
+            Self::Medium => "medium",
+            Self::High => "high",
+        }
+    }
+}
+
+/// Why something was refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Refusal {
+    /// Not x86-64.
+    Architecture,
+    /// The file is larger than what is looked at.
+    TooLarge,
+    /// It took too long.
+    TooSlow,
+    /// It contradicts itself, or cannot be read.
+    Unreadable,
+    /// Too few calls look like those of an error.
+    FewVotes,
+    /// They are of several functions: two libraries, or none.
+    SplitVotes,
+    /// By arguments it is one function, by names of source files another.
+    VotesDisagree,
+    /// No source file is named: one vote only.
+    NoNames,
+    /// The calls have too few different reasons.
+    FewReasons,
+    /// Nothing says where functions begin.
+    NoUnwindTable,
+    /// For a large part of the code nothing says where functions begin.
+    SparseUnwindTable,
+    /// Who stores errors is no function's beginning.
+    NotAFunction,
+    /// No function is like the handshake, or too many are.
+    Handshake,
+    /// No function is like the one that sends alerts, or too many are, or another sends them.
+    Alert,
+    /// No table of functions is like that of the protocol, or several are.
+    MethodTable,
+    /// A function that was found did not pass the gate.
+    Gate,
+}
+
+impl Refusal {
+    /// Stable label.
+    #[must_use]
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Architecture => "architecture",
+            Self::TooLarge => "too_large",
+            Self::TooSlow => "too_slow",
+            Self::Unreadable => "unreadable",
+            Self::FewVotes => "few_votes",
+            Self::SplitVotes => "split_votes",
+            Self::VotesDisagree => "votes_disagree",
+            Self::NoNames => "no_names",
+            Self::FewReasons => "few_reasons",
+            Self::NoUnwindTable => "no_unwind_table",
+            Self::SparseUnwindTable => "sparse_unwind_table",
+            Self::NotAFunction => "not_a_function",
+            Self::Handshake => "handshake",
+            Self::Alert => "alert",
+            Self::MethodTable => "method_table",
+            Self::Gate => "gate",
+        }
+    }
+}
+
+/// What a function does. Several may do the same: compilers copy functions into their callers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+pub enum Role {
+    /// `ERR_put_error(library, unused, reason, file, line)`.
+    #[serde(rename = "ERR_put_error")]
+    PutError,
+    /// `SSL_do_handshake(ssl)`, and copies of it in others with the same argument.
+    #[serde(rename = "SSL_do_handshake")]
+    Handshake,
+    /// `ssl_send_alert(ssl, level, description)` or `ssl_send_alert_impl` with the same arguments.
+    #[serde(rename = "ssl_send_alert")]
+    Alert,
+    /// `tls_free(ssl)`: the end of a connection.
+    #[serde(rename = "tls_free")]
+    Free,
+}
+
+impl Role {
+    /// Name in the library's source.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::PutError => "ERR_put_error",
+            Self::Handshake => "SSL_do_handshake",
+            Self::Alert => "ssl_send_alert",
+            Self::Free => "tls_free",
+        }
+    }
+}
+
+/// Bytes at the beginning of a function that are compared before it is probed.
+pub const HEAD: usize = 16;
+
+/// A function that may be probed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Located {
+    /// What it does.
+    pub name: Role,
+    /// Offset of its first instruction in the file: what the kernel's uprobes take.
+    pub offset: u64,
+    /// Its address as linked.
+    #[serde(skip)]
+    pub address: u64,
+    /// Length of its code; 0: not known.
+    pub size: u64,
+    /// Calls of it, and jumps to it from other functions.
+    pub callers: u32,
+    /// A table or another variable points to it.
+    pub pointed_to: bool,
+    /// Its first bytes.
+    #[serde(skip)]
+    pub head: [u8; HEAD],
+}
+
+/// A member of a struct.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Witnessed {
+    /// Stable name: the struct, a dot, the member.
+    pub name: &'static str,
+    /// Distance from the start of its struct; None: not found.
+    pub offset: Option<u32>,
+    /// Pieces of code that agree on it; one is none.
+    pub witnesses: u32,
+    /// Those that would have it elsewhere.
+    pub against: u32,
+}
+
+impl Witnessed {
+    /// Whether two say so, and at most half as many contradict.
+    #[must_use]
+    pub fn is_verified(&self) -> bool {
+        self.offset.is_some() && self.witnesses >= 2 && self.against * 2 <= self.witnesses
+    }
+}
