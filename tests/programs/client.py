@@ -6,11 +6,12 @@ end=talk|leave|close|hold           exchange a line and close_notify | close_not
 rude=1                              mode=bio: wait, send close_notify, leave the answer unread
 ca, cert, name, min, max, ciphers, alpn, count; keepalive=1; timeout=MILLISECONDS (TCP_USER_TIMEOUT);
 reuse=1 (resume the session before), parallel=THREADS (that share the count), patience=SECONDS,
-pause=SECONDS (before each connection, about)
+pause=SECONDS (before each connection, about), endless=1 (instead of a count: until standard input ends)
 """
 
 import asyncio
 import contextlib
+import itertools
 import random
 import select
 import socket
@@ -169,11 +170,22 @@ def one(context):
 
 
 session = {}
+ended = threading.Event()
+endless = "endless" in options
+if endless:
+    threading.Thread(target=wait_for_end, daemon=True).start()
 context = make_context()
 
 
+def wait_for_end():
+    sys.stdin.read()
+    ended.set()
+
+
 def repeat(count):
-    for _ in range(count):
+    for _ in itertools.count() if endless else range(count):
+        if ended.is_set():
+            break
         time.sleep(random.uniform(0, 2 * float(options.get("pause", "0"))))
         one(context)
 

@@ -2,6 +2,10 @@
 //
 // A client exchanges a line and leaves; it prints "ok VERSION" or "error TEXT". With role=server it
 // answers lines in reverse until it is killed. "version" instead of an address: that of Go, "go1.26.8".
+//
+// With endless=1 it does so again and again, until standard input ends.
+//
+// With count=NUMBER there are so many clients, parallel=NUMBER at a time: as in named.py.
 package main
 
 import (
@@ -9,10 +13,14 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"runtime"
+	"strconv"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -38,15 +46,45 @@ func main() {
 		parts := strings.SplitN(argument, "=", 2)
 		options[parts[0]] = parts[1]
 	}
-	config, err := configure(options)
-	if err == nil && options["role"] == "server" {
-		err = serve(config, options)
-	} else if err == nil {
-		err = talk(config, options)
-	}
-	if err != nil {
+	if err := run(options); err != nil {
 		fmt.Println("error", err)
 		os.Exit(1)
+	}
+}
+
+func run(options map[string]string) error {
+	config, err := configure(options)
+	if err != nil {
+		return err
+	}
+	if options["role"] == "server" {
+		return serve(config, options)
+	}
+	if options["count"] != "" {
+		return crowd(config, options)
+	}
+	var ended atomic.Value
+	if options["endless"] != "" {
+		go func() {
+			io.Copy(io.Discard, os.Stdin)
+			ended.Store(true)
+		}()
+	} else {
+		ended.Store(true)
+	}
+	for {
+		version, err := talk(config, options)
+		if err != nil && options["endless"] == "" {
+			return err
+		}
+		if err != nil {
+			fmt.Println("error", err)
+		} else {
+			fmt.Println("ok", version)
+		}
+		if ended.Load() != nil {
+			return nil
+		}
 	}
 }
 
@@ -72,13 +110,9 @@ func configure(options map[string]string) (*tls.Config, error) {
 		}
 		config.Certificates = []tls.Certificate{certificate}
 	}
-	pool := x509.NewCertPool()
-	if options["ca"] != "" {
-		pem, err := os.ReadFile(options["ca"])
-		if err != nil {
-			return nil, err
-		}
-		pool.AppendCertsFromPEM(pem)
+	pool, err := trusting(options["ca"])
+	if err != nil {
+		return nil, err
 	}
 	if options["role"] != "server" {
 		config.InsecureSkipVerify = options["ca"] == ""
@@ -90,10 +124,62 @@ func configure(options map[string]string) (*tls.Config, error) {
 	return config, nil
 }
 
-func talk(config *tls.Config, options map[string]string) error {
-	socket, err := net.Dial("tcp", os.Args[1])
+func trusting(file string) (*x509.CertPool, error) {
+	pool := x509.NewCertPool()
+	if file != "" {
+		pem, err := os.ReadFile(file)
+		if err != nil {
+			return nil, err
+		}
+		pool.AppendCertsFromPEM(pem)
+	}
+	return pool, nil
+}
+
+func crowd(config *tls.Config, options map[string]string) error {
+	kinds := strings.Split(options["kinds"], ",")
+	count, _ := strconv.Atoi(options["count"])
+	parallel, _ := strconv.Atoi(options["parallel"])
+	strange, err := trusting(options["stranger"])
 	if err != nil {
 		return err
+	}
+	input := bufio.NewReader(os.Stdin)
+	var batch sync.WaitGroup
+	for number := 0; number < count; number++ {
+		number, kind := number, kinds[number%len(kinds)]
+		own := config.Clone()
+		own.ServerName = fmt.Sprintf("%d.%s.test", number, kind)
+		switch kind {
+		case "ca":
+			own.RootCAs = strange
+		case "version":
+			own.MaxVersion = tls.VersionTLS12
+		case "alpn":
+			own.NextProtos = []string{"smtp"}
+		}
+		batch.Add(1)
+		go func() {
+			defer batch.Done()
+			result := "ok"
+			if _, err := talk(own, options); err != nil {
+				result = "error " + err.Error()
+			}
+			fmt.Println(number, kind, result)
+		}()
+		if made := number + 1; made%parallel == 0 || made == count {
+			batch.Wait()
+			fmt.Println("so far", made)
+			input.ReadString('\n')
+		}
+	}
+	return nil
+}
+
+func talk(config *tls.Config, options map[string]string) (string, error) {
+	socket, err := net.Dial("tcp", os.Args[1])
+	if err != nil {
+		return "", err
 	}
 	if options["wrap"] != "" {
 		socket = wrapped{socket}
@@ -104,25 +190,24 @@ func talk(config *tls.Config, options map[string]string) error {
 	connection := tls.Client(socket, config)
 	defer socket.Close()
 	if err := connection.Handshake(); err != nil {
-		return err
+		return "", err
 	}
 	defer connection.Close()
 	// What grpc-go does since 1.67 (credentials/tls.go).
 	if options["insist"] != "" && connection.ConnectionState().NegotiatedProtocol == "" {
-		return fmt.Errorf("missing selected ALPN property")
+		return "", fmt.Errorf("missing selected ALPN property")
 	}
 	if _, err := connection.Write([]byte("abc\n")); err != nil {
-		return err
+		return "", err
 	}
 	line, err := bufio.NewReader(connection).ReadString('\n')
 	if err != nil {
-		return err
+		return "", err
 	}
 	if line != "cba\n" {
-		return fmt.Errorf("unexpected answer %q", line)
+		return "", fmt.Errorf("unexpected answer %q", line)
 	}
-	fmt.Println("ok", name(connection.ConnectionState().Version))
-	return nil
+	return name(connection.ConnectionState().Version), nil
 }
 
 func serve(config *tls.Config, options map[string]string) error {

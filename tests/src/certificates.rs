@@ -63,6 +63,12 @@ impl Certificates {
         self.file("untrusted")
     }
 
+    /// For every name one level below these: `ok.test`, `ca.test`, `version.test` and `alpn.test`.
+    #[must_use]
+    pub fn many_names(&self) -> String {
+        self.file("many-names")
+    }
+
     /// A client's.
     #[must_use]
     pub fn client(&self) -> String {
@@ -87,6 +93,8 @@ impl Certificates {
         issue(&folder, "good", HERE, &ca, |_| {})?;
         issue(&folder, "untrusted", HERE, &stranger, |_| {})?;
         issue(&folder, "wrong-name", &["elsewhere.test"], &ca, |_| {})?;
+        let many = ["*.ok.test", "*.ca.test", "*.version.test", "*.alpn.test"];
+        issue(&folder, "many-names", &many, &ca, |_| {})?;
         issue(&folder, "client", &["client.test"], &ca, |_| {})?;
         issue(&folder, "expired", HERE, &ca, |parameters| {
             parameters.not_before = date_time_ymd(2020, 1, 1);

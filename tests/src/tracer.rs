@@ -199,6 +199,20 @@ impl Tracer {
         Ok(reports)
     }
 
+    /// Waits for a report from now on, of a connection from or to a port, that fulfils a condition; says whether
+    /// it came.
+    ///
+    /// # Errors
+    /// The tracer ended, or wrote something that is no report.
+    pub fn says_of(&self, port: u16, condition: impl Fn(&Report) -> bool) -> Result<bool> {
+        self.wait(seconds(20.0), self.mark(), |reports| {
+            let own = |report: &Report| report.local.port() == port || report.remote.port() == port;
+            reports
+                .iter()
+                .any(|report| own(report) && condition(report))
+        })
+    }
+
     /// Now, in the stream of reports.
     pub(crate) fn mark(&self) -> Mark {
         Mark(self.seen.lock().reports.len())

@@ -1,15 +1,11 @@
 //! The daemon itself: how it starts, refuses, and ends.
 
-use std::{
-    collections::BTreeSet, fs, io, net::TcpListener, os::unix::fs::PermissionsExt, path::Path,
-    time::Instant,
-};
+use std::{fs, io, net::TcpListener, os::unix::fs::PermissionsExt, path::Path, time::Instant};
 
 use anyhow::{Result, ensure};
-use aya::programs::ProgramError;
 use tls_trace::report::{Cause, Outcome, Verdict};
 use tls_trace_tests::{
-    Expected, Tracer, actor, binary, both,
+    Expected, KernelObjects, Tracer, actor, binary, both,
     certificates::Certificates,
     clients, describe,
     program::{Finished, Program},
@@ -102,11 +98,12 @@ fn tracked(tracer: &Tracer) -> Result<usize> {
 fn kill_leaves_no_program_attached() {
     truth(&[], |_| {
         let tracer = Tracer::start(&scratch()?.join("kill.sock"), &[])?;
-        let programs = programs_of(tracer.pid())?;
-        ensure!(!programs.is_empty(), "it holds no programs");
-        ensure!(loaded()?.is_superset(&programs), "{programs:?}");
+        let held = KernelObjects::of(tracer.pid())?;
+        ensure!(!held.programs.is_empty(), "it holds no programs");
+        let programs = KernelObjects::all()?.programs;
+        ensure!(programs.is_superset(&held.programs), "{held:?}");
         tracer.kill()?;
-        all_gone(&programs)
+        held.wait_until_gone()
     });
 }
 
@@ -114,9 +111,9 @@ fn kill_leaves_no_program_attached() {
 fn sigterm_detaches_and_ends_with_0() {
     truth(&[], |_| {
         let tracer = Tracer::start(&scratch()?.join("term.sock"), &[])?;
-        let programs = programs_of(tracer.pid())?;
+        let held = KernelObjects::of(tracer.pid())?;
         tracer.stop()?;
-        all_gone(&programs)
+        held.wait_until_gone()
     });
 }
 
@@ -211,45 +208,5 @@ fn one_sentence(finished: &Finished) -> Result<()> {
     ensure!(!finished.status.success(), "it did not refuse");
     let lines = finished.output.lines().count();
     ensure!(lines == 1, "{lines} lines: {}", finished.output);
-    Ok(())
-}
-
-/// Ids of the BPF programs that a process holds by file descriptor, directly or by link.
-fn programs_of(pid: u32) -> Result<BTreeSet<u32>> {
-    let mut programs = BTreeSet::new();
-    for entry in fs::read_dir(format!("/proc/{pid}/fdinfo"))? {
-        let info = fs::read_to_string(entry?.path()).unwrap_or_default();
-        for id in info
-            .lines()
-            .filter_map(|line| line.strip_prefix("prog_id:"))
-        {
-            programs.insert(id.trim().parse()?);
-        }
-    }
-    Ok(programs)
-}
-
-/// Ids of all BPF programs of this kernel.
-fn loaded() -> Result<BTreeSet<u32>> {
-    aya::programs::loaded_programs()
-        .filter(|program| !program.as_ref().is_err_and(went_away))
-        .map(|program| Ok(program?.id()))
-        .collect()
-}
-
-/// Programs of other tests come and go between the kernel's listing of an id and its opening.
-fn went_away(error: &ProgramError) -> bool {
-    match error {
-        ProgramError::SyscallError(error) => error.io_error.kind() == io::ErrorKind::NotFound,
-        _ => false,
-    }
-}
-
-/// The kernel frees programs a moment after their last user.
-fn all_gone(programs: &BTreeSet<u32>) -> Result<()> {
-    let deadline = Instant::now() + seconds(10.0);
-    while !loaded()?.is_disjoint(programs) {
-        ensure!(Instant::now() < deadline, "programs are still loaded");
-    }
     Ok(())
 }

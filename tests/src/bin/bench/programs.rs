@@ -1,12 +1,6 @@
 //! The kernel's own statistics of eBPF programs.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    fs::{self, File},
-    os::fd::OwnedFd,
-    path::Path,
-    time::Duration,
-};
+use std::{collections::BTreeMap, fs::File, os::fd::OwnedFd, path::Path, time::Duration};
 
 use anyhow::{Context as _, Result};
 use aya::{
@@ -15,6 +9,7 @@ use aya::{
     sys::{Stats, enable_stats},
 };
 use tls_trace::discover::cgroup;
+use tls_trace_tests::KernelObjects;
 
 /// Statistics are on for as long as this lives, and programs that do nothing run beside the others:
 /// each run is measured with two readings of the clock, which cost more than a short program does.
@@ -56,7 +51,7 @@ impl Statistics {
 
     /// The programs of a process, and the empty ones, so far.
     pub fn now(&self, pid: u32) -> Result<Snapshot> {
-        let mut ids = program_ids(pid)?;
+        let mut ids = KernelObjects::of(pid)?.programs;
         for (_, program) in self.empty.programs() {
             ids.insert(program.info()?.id());
         }
@@ -84,17 +79,6 @@ where
         .program_mut(name)
         .and_then(|program| program.try_into().ok())
         .with_context(|| format!("no program '{name}'"))
-}
-
-/// Ids of the programs that a process has open (Documentation/bpf: fdinfo of programs and links).
-fn program_ids(pid: u32) -> Result<BTreeSet<u32>> {
-    let mut ids = BTreeSet::new();
-    for file in fs::read_dir(format!("/proc/{pid}/fdinfo"))? {
-        let info = fs::read_to_string(file?.path()).unwrap_or_default();
-        let id = info.lines().find_map(|line| line.strip_prefix("prog_id:"));
-        ids.extend(id.and_then(|id| id.trim().parse::<u32>().ok()));
-    }
-    Ok(ids)
 }
 
 /// What programs did from one moment to another.

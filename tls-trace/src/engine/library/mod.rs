@@ -146,6 +146,11 @@ impl Said {
         }
     }
 
+    /// When it failed.
+    pub(super) fn failed_at(&self) -> Option<Moment> {
+        self.failure.as_ref().map(|failure| failure.at)
+    }
+
     /// When it failed, and its words for it.
     pub(super) fn failure_fact(&self) -> Option<(Moment, String)> {
         let failure = self.failure.as_ref()?;

@@ -365,6 +365,31 @@ fn the_random_goes_before_the_socket() {
     assert_eq!(library.message.as_deref(), Some("example.org"));
 }
 
+/// OpenSSL's clients object in the clear, which Go's servers take for a record that does not decrypt.
+#[test]
+fn an_error_that_follows_from_the_peers_alert_is_not_the_cause() {
+    let mut story = Story::server();
+    story
+        .gets(client_hello(Offer::default()))
+        .sends(flight_13())
+        .gets(alert(2, 48));
+    let event = LibraryEvent {
+        library: LibraryName::Go,
+        server: Some(true),
+        task: task(NGINX, "caddy"),
+        ..said(LibraryMoment::Returned(GoError {
+            kind: GoErrorKind::Other,
+            text: None,
+            alert_sent: Some(20),
+        }))
+    };
+    story.library(event, true);
+    story.sends(data(ALERT)).closes().gets_fin().ends();
+    let report = story.report();
+    assert_eq!(report.verdict.cause, Cause::CertificateUnknownCa);
+    assert_eq!(report.verdict.initiator, Initiator::ClientApp);
+}
+
 /// grpc-go leaves so fast that the server's next word may come too late, or be an answer to the goodbye.
 #[rstest]
 #[case::with_h2_only("h2", false, Cause::AlpnRejectedByApp)]

@@ -14,7 +14,7 @@ use super::{
     moment::Moment,
 };
 use crate::{
-    event::End,
+    event::{Direction, End},
     report::{Cause, Confidence, Initiator, Outcome, Phase},
 };
 
@@ -166,10 +166,17 @@ fn by_alert(case: &Case, tls: &Handshake) -> Option<Judgement> {
 }
 
 /// The library of this end says why, of a connection that shows that it failed. An alert in the clear
-/// is as good as the library's word for it, and may say more together with the rest of the wire.
+/// is as good as the library's word for it, and may say more together with the rest of the wire; what a
+/// library says of its own after the peer's follows from it: Go takes one in the clear, where TLS 1.3 has
+/// none any more, for a bad record.
 fn by_library(case: &Case, tls: &Handshake) -> Option<Judgement> {
-    let why = tls.library.as_ref()?.explanation()?;
+    let library = tls.library.as_ref()?;
+    let why = library.explanation()?;
     let alert = tls.fatal_alert();
+    let told = alert.filter(|seen| seen.direction == Direction::Ingress);
+    if !why.by_peer && told.is_some_and(|seen| library.failed_at().is_some_and(|at| at > seen.at)) {
+        return None;
+    }
     let failed = alert.is_some() || tls.early_alert.is_some() || case.close.by.is_some();
     let vague = why.by_peer || why.cause == Cause::CertificateUnknown;
     if !failed || tls.times.established_at.happened() || (vague && alert.is_some()) {
