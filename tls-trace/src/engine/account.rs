@@ -7,6 +7,7 @@ use super::{
     connection::Connection,
     evidence,
     handshake::Handshake,
+    http2,
     moment::{Endpoint, ms_between},
     notices,
     verdict::{Case, Judgement},
@@ -14,8 +15,8 @@ use super::{
 use crate::{
     event::{ConnectionId, End},
     report::{
-        Alert, Alpn, Cause, Initiator, Outcome, PhasesMs, Report, Role, SCHEMA, ServerCertificate,
-        Tcp, Verdict,
+        Alert, Alpn, Cause, Initiator, Outcome, Phase, PhasesMs, Report, Role, SCHEMA,
+        ServerCertificate, Tcp, Verdict,
     },
     wire::names,
 };
@@ -82,6 +83,7 @@ pub(super) fn report(
             .map(|history| history.passed(connection.first))
             .unwrap_or_default(),
         library: tls.and_then(|tls| Some(tls.library.as_ref()?.report())),
+        http2: http2::report(case),
     }
 }
 
@@ -97,7 +99,7 @@ pub(super) fn handshake_result(
         other => other,
     });
     let completed = outcome == Outcome::Established;
-    let phase = tls.map_or(crate::report::Phase::Connect, Handshake::phase);
+    let phase = tls.map_or(Phase::Connect, Handshake::phase);
     let known = |end: Endpoint| end.is_known().then(|| end.into());
     HandshakeResult {
         began: connection.first,
@@ -107,7 +109,8 @@ pub(super) fn handshake_result(
         server_name: tls.and_then(|tls| tls.hello.as_ref()?.server_name.clone()),
         role: role(connection),
         outcome,
-        phase: judgement.map_or(phase, |judgement| judgement.phase),
+        // What HTTP/2 adds comes after it.
+        phase: judgement.map_or(phase, |judgement| judgement.phase.min(Phase::Established)),
         cause: judgement
             .filter(|_| !completed)
             .map_or(Cause::None, |judgement| judgement.cause),

@@ -107,7 +107,8 @@ impl Tracker {
         }
         let report = account::report(id, &case, judgement, self.config.slow_handshake);
         outputs.push(Output::Report(Box::new(report)));
-        if !is_over(connection) && !connection.told.payload_done {
+        let wanted = !connection.told.payload_done || connection.is_http2_watched();
+        if !is_over(connection) && wanted {
             outputs.push(Output::PayloadDone(id));
         }
         self.drop_conversation(id);
@@ -238,9 +239,11 @@ impl Tracker {
                 next = next.into_iter().chain(counts).min();
             }
             if payload_done {
-                outputs.push(Output::PayloadDone(id));
                 connection.told.payload_done = true;
                 next = next.into_iter().chain([later(now, LINGER)]).min();
+            }
+            if payload_done && !connection.watch_http2() || connection.unwatch_http2() {
+                outputs.push(Output::PayloadDone(id));
             }
         }
         if let Some(at) = next.filter(|at| connection.wake.is_none_or(|wake| *at < wake)) {

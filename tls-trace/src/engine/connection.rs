@@ -6,6 +6,7 @@ use super::{
     close::{self, PeerEnd},
     handshake::{Handshake, sender},
     history::History,
+    http2::Http2,
     interner::Interner,
     moment::{Endpoint, Moment},
     transport::{Ending, Transport},
@@ -51,6 +52,8 @@ pub(super) struct Connection {
     pub(super) conversation: Option<Box<Conversation>>,
     /// Only where histories are asked for.
     pub(super) history: Option<Box<History>>,
+    /// Only where nothing else is spoken.
+    pub(super) http2: Option<Box<Http2>>,
     /// The other end's socket, when it is on this host.
     pub(super) peer: Option<ConnectionId>,
     /// What it did, once it is gone.
@@ -112,6 +115,7 @@ impl Connection {
             tls: None,
             conversation: None,
             history: None,
+            http2: None,
             peer: None,
             peer_end: None,
             hello_came_late: false,
@@ -143,6 +147,7 @@ impl Connection {
         let sent_hello = self.sent_hello();
         self.tls = None;
         self.history = None;
+        self.http2 = None;
         self.settles = None;
         self.told = Told {
             sent_hello,
@@ -225,6 +230,7 @@ impl Connection {
                 .wrapping_add(message.length);
             tls.hello_end = tls.hello_end.or(base.map(|base| base.wrapping_add(end)));
         }
+        self.http2_record(observation);
     }
 
     /// Retransmissions of the ClientHello, by the kernel's own count or by segments seen twice.

@@ -6,6 +6,7 @@ use super::{
     close::errno,
     connection::Connection,
     handshake::Handshake,
+    http2,
     library::Said,
     moment::{Moment, ms_between},
     transport::{Ending, LocalClose},
@@ -56,6 +57,7 @@ pub(super) fn collect(case: &Case, judgement: Judgement) -> Vec<Evidence> {
     if let Some(ending) = case.connection.ending.as_deref() {
         facts.ending(ending);
         facts.judged_end(case);
+        facts.http2_sizes(case);
     }
     let mut list = facts.list;
     list.sort_by(|(_, a), (_, b)| a.at_ms.total_cmp(&b.at_ms));
@@ -317,6 +319,7 @@ impl Facts<'_> {
         let reset = self.weight_for(&[
             Cause::ResetByPeer,
             Cause::ResetInjected,
+            Cause::IdleTimeoutMiddlebox,
             Cause::ResetLinger,
             Cause::ResetUnreadData,
         ]);
@@ -377,11 +380,23 @@ impl Facts<'_> {
         }
     }
 
+    /// What the sizes of records show.
+    fn http2_sizes(&mut self, case: &Case) {
+        if let Some(found) = http2::find(case).filter(|found| found.cause == self.cause) {
+            self.add(found.at, Weight::Proof, found.fact);
+        }
+    }
+
     /// What only the whole picture shows.
     fn judged_end(&mut self, case: &Case) {
         let Some(at) = case.close.at else {
             return;
         };
+        if self.cause == Cause::IdleTimeoutMiddlebox {
+            let silence = self.connection.silence_ms(at) / 1e3;
+            let fact = format!("nobody had said anything for {silence:.1} s");
+            self.add_at(at, Weight::Progress, fact);
+        }
         if case.close.cause == Cause::ResetInjected && case.peer.known {
             self.add_at(
                 at,

@@ -12,6 +12,7 @@ mod evidence;
 mod handshake;
 mod history;
 mod holder;
+mod http2;
 mod interner;
 mod kernel_events;
 mod library;

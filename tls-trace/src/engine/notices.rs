@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::{
     close::Layer,
     handshake::Handshake,
+    http2::Http2,
     verdict::{self, Case, Judgement},
 };
 use crate::{
@@ -39,6 +40,16 @@ pub(super) fn collect(case: &Case, judgement: Judgement, slow: Duration) -> Vec<
         Notice::EarlyDataRejected => tls
             .early_data()
             .is_some_and(|data| data.outcome == EarlyDataOutcome::Rejected),
+        Notice::H2Goaway => matches!(
+            judgement.cause,
+            Cause::H2GoawayMaxAge | Cause::H2GoawayMaxIdle | Cause::H2GoawayGraceful
+        ),
+        Notice::H2SettingsAckLate => {
+            const LATE_MS: f64 = 10_000.0;
+            let http2 = case.connection.http2.as_deref();
+            let after = http2.and_then(Http2::acknowledged_after);
+            after.is_some_and(|ms| ms > LATE_MS)
+        }
         Notice::Contradiction => tls
             .library
             .as_ref()

@@ -34,16 +34,23 @@ impl Connection {
             self.flags(at, segment, names);
         }
         if !self.told.closed {
-            self.payload(at, segment, observations);
+            self.payload(at, segment, again, observations);
         }
     }
 
-    fn payload(&mut self, at: Timestamp, segment: &Segment, observations: &mut Vec<Observation>) {
+    fn payload(
+        &mut self,
+        at: Timestamp,
+        segment: &Segment,
+        again: bool,
+        observations: &mut Vec<Observation>,
+    ) {
         let lost = self.tls.as_ref().is_some_and(|tls| tls.lost);
         if segment.length > 0 && self.conversation.is_none() {
             if self.told.payload_done || lost {
                 // Nobody reads it any more.
                 self.tcp.stream_mut(segment.direction).capped = true;
+                self.http2_segment(at, segment, again);
                 return;
             }
             self.begin_conversation();

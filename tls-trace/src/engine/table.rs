@@ -4,9 +4,10 @@
 use hashlink::LruCache;
 
 use super::{
-    close::PeerEnd, connection::Connection, handshake::Handshake, interner::Interner, rest::Resting,
+    close::PeerEnd, connection::Connection, handshake::Handshake, http2::Http2, interner::Interner,
+    rest::Resting,
 };
-use crate::event::ConnectionId;
+use crate::event::{ConnectionId, Timestamp};
 
 #[derive(Debug)]
 pub(super) struct Table {
@@ -18,16 +19,26 @@ pub(super) struct Table {
 enum Slot {
     Awake(Box<Connection>),
     Resting(Box<Resting>),
+    /// Rests, but its end may show more than a close.
+    Watched(Box<(Resting, Box<Http2>)>),
 }
 
 impl Slot {
     fn wake(&mut self) -> &mut Connection {
-        if let Self::Resting(resting) = self {
-            *self = Self::Awake(Box::new(resting.wake()));
+        let woken = match self {
+            Self::Awake(_) => None,
+            Self::Resting(resting) => Some(resting.wake()),
+            Self::Watched(watched) => Some(Connection {
+                http2: Some(watched.1.clone()),
+                ..watched.0.wake()
+            }),
+        };
+        if let Some(connection) = woken {
+            *self = Self::Awake(Box::new(connection));
         }
         match self {
             Self::Awake(connection) => connection,
-            Self::Resting(_) => unreachable!("it was woken"),
+            Self::Resting(_) | Self::Watched(_) => unreachable!("it was woken"),
         }
     }
 }
@@ -62,7 +73,7 @@ impl Table {
     pub(super) fn get(&self, id: ConnectionId) -> Option<&Connection> {
         match self.slots.peek(&id)? {
             Slot::Awake(connection) => Some(connection),
-            Slot::Resting(_) => None,
+            Slot::Resting(_) | Slot::Watched(_) => None,
         }
     }
 
@@ -71,6 +82,7 @@ impl Table {
         Some(match self.slots.peek(&id)? {
             Slot::Awake(connection) => connection.as_peer(),
             Slot::Resting(resting) => resting.as_peer(),
+            Slot::Watched(watched) => watched.0.as_peer(),
         })
     }
 
@@ -80,7 +92,10 @@ impl Table {
             && let Slot::Awake(connection) = slot
             && let Some(resting) = Resting::new(connection, &mut self.handshakes)
         {
-            *slot = Slot::Resting(Box::new(resting));
+            *slot = match connection.http2.take() {
+                None => Slot::Resting(Box::new(resting)),
+                Some(http2) => Slot::Watched(Box::new((resting, http2))),
+            };
         }
     }
 
@@ -100,10 +115,7 @@ impl Table {
 }
 
 impl Slot {
-    fn into_connection(self) -> Connection {
-        match self {
-            Self::Awake(connection) => *connection,
-            Self::Resting(resting) => resting.wake(),
-        }
+    fn into_connection(mut self) -> Connection {
+        std::mem::replace(self.wake(), Connection::new(Timestamp(0)))
     }
 }

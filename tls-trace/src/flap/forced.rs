@@ -40,9 +40,21 @@ pub fn lifetime(report: &Report) -> Duration {
     Duration::try_from_secs_f64(if completed { life } else { 0.0 }).unwrap_or_default()
 }
 
+/// A server that limits its connections to less than this is not meant to.
+const LIVED: Duration = Duration::from_secs(60);
+
 /// Class of an end against the client's wish; nothing for all others.
 pub(super) fn class(report: &Report) -> Option<Class> {
-    forced(report).then_some(Class::Unplanned)
+    let by_rule = matches!(
+        report.verdict.cause,
+        Cause::H2GoawayMaxAge | Cause::H2GoawayMaxIdle | Cause::H2GoawayGraceful
+    );
+    let class = if by_rule && lifetime(report) >= LIVED {
+        Class::Planned
+    } else {
+        Class::Unplanned
+    };
+    forced(report).then_some(class)
 }
 
 fn forced(report: &Report) -> bool {
@@ -61,7 +73,7 @@ fn forced(report: &Report) -> bool {
         Outcome::Failed => {
             report.role != Role::Server && !(by_client && is_own_wish(verdict.cause))
         }
-        Outcome::Broken => !by_client,
+        Outcome::Broken => !by_client || gave_up(verdict.cause),
         // An HTTP/1.1 server may close after any answer: `Connection: close`, keepalive limits. Only
         // who speaks nothing but HTTP/2, as gRPC does, means to keep its connection.
         Outcome::Established => {
@@ -72,6 +84,11 @@ fn forced(report: &Report) -> bool {
         }
         Outcome::Aborted | Outcome::Incomplete => false,
     }
+}
+
+/// Ways in which an HTTP/2 client closes because the server did not do its part.
+fn gave_up(cause: Cause) -> bool {
+    matches!(cause, Cause::H2SettingsTimeout | Cause::H2PingTimeout)
 }
 
 /// Ways in which a client's program gives up by its own decision, whatever the server did.

@@ -52,7 +52,63 @@ pub(super) fn hint(cause: Cause, period: Option<Duration>) -> Option<String> {
              firewall that forgets connections"
                 .to_owned(),
         ),
+        Cause::H2GoawayTooManyPings => Some(too_many_pings(period)),
+        Cause::H2GoawayMaxAge | Cause::H2GoawayMaxIdle => Some(limited(cause, period)),
+        Cause::H2GoawayGraceful => Some(
+            "the server is being replaced or reloaded again and again, or limits requests: look at \
+             its rollouts, nginx keepalive_requests and keepalive_timeout"
+                .to_owned(),
+        ),
+        Cause::H2SettingsTimeout => Some(
+            "what accepts the connection does not speak HTTP/2 in time: look at the server's \
+             threads and CPU, behind a proxy at its backends"
+                .to_owned(),
+        ),
+        Cause::H2PingTimeout => Some(
+            "keepalive pings are not answered: look for a paused or throttled peer, dropped \
+             packets, a firewall that forgets connections"
+                .to_owned(),
+        ),
+        Cause::H2ClosedBeforeSettings | Cause::Http1OnH2 => Some(
+            "what is behind the server's TLS does not speak HTTP/2: look at the proxy's protocol \
+             to its backend, and at its ALPN list"
+                .to_owned(),
+        ),
+        Cause::TcpUserTimeout => Some(
+            "TCP_USER_TIMEOUT is short for this path: gRPC sets it to its keepalive Timeout; look \
+             for loss"
+                .to_owned(),
+        ),
+        Cause::IdleTimeoutMiddlebox => Some(match period {
+            Some(period) => format!("keepalive has to be shorter than {}", timer(period)),
+            None => "keepalive has to be shorter than the idle timeout of the device between"
+                .to_owned(),
+        }),
         _ => period.map(timer),
+    }
+}
+
+/// The server closes at the fourth ping that comes too soon.
+fn too_many_pings(period: Option<f64>) -> String {
+    match period.map(|period| period / 4.0) {
+        Some(keepalive) => format!(
+            "the client's gRPC keepalive is {keepalive:.1} s, below the server's minimum (5 min by \
+             default): raise it, or lower the server's MinTime"
+        ),
+        None => "the client's gRPC keepalive is below the server's minimum (5 min by default): \
+                 raise it, or lower the server's MinTime"
+            .to_owned(),
+    }
+}
+
+fn limited(cause: Cause, period: Option<f64>) -> String {
+    let limit = match cause {
+        Cause::H2GoawayMaxAge => "MaxConnectionAge",
+        _ => "MaxConnectionIdle",
+    };
+    match period {
+        Some(period) => format!("the server's {limit} is about {period:.1} s: make it longer"),
+        None => format!("the server's {limit} is short: make it longer"),
     }
 }
 
@@ -86,5 +142,9 @@ mod tests {
         );
         assert_eq!(super::hint(Cause::ResetByPeer, None), None);
         assert!(hint(Cause::ProcessKilled, 60.0).unwrap().contains("OOM"));
+        let pings = hint(Cause::H2GoawayTooManyPings, 40.17).unwrap();
+        assert!(pings.contains("keepalive is 10.0 s"), "{pings}");
+        let age = hint(Cause::H2GoawayMaxAge, 30.0).unwrap();
+        assert!(age.contains("MaxConnectionAge is about 30.0 s"), "{age}");
     }
 }

@@ -140,6 +140,26 @@ fn cut_at_the_fourth_ping_of_ten_seconds() {
     assert_eq!(story.events().len(), 3);
 }
 
+#[rstest]
+#[case::meant_so(90.0, Class::Planned, 0)]
+#[case::too_short(5.0, Class::Unplanned, 1)]
+fn a_limit_of_the_server_is_planned_unless_short(
+    #[case] life: f64,
+    #[case] class: Class,
+    #[case] flaps: usize,
+) {
+    let mut story = Story::new();
+    story.report.alpn.offered = Some(vec!["h2".to_owned()]);
+    story.report.tcp.close_kind = CloseKind::Fin;
+    story.report.verdict.outcome = Outcome::Established;
+    story.report.verdict.initiator = Initiator::ServerApp;
+    story.report.verdict.cause = Cause::H2GoawayMaxAge;
+    story.in_a_row(0.0, 5, life);
+    assert!(story.events().iter().all(|event| event.class == class));
+    assert_eq!(story.events().len(), 4);
+    assert_eq!(story.flaps().len(), flaps);
+}
+
 #[test]
 fn the_report_of_a_cut_may_come_after_the_next_opening() {
     let mut story = Story::new();

@@ -362,5 +362,72 @@ explained_labels! {
             usual: "The client's certificate: unknown CA, expired, wrong key usage, no permission. The client's library reports success first.",
             next: "The server's log names the alert. `openssl verify -purpose sslclient -CAfile CA CERT` with the server's CA file shows most objections.",
         },
+
+        /// The server ended the HTTP/2 connection with GOAWAY ENHANCE_YOUR_CALM "too_many_pings" (11).
+        H2GoawayTooManyPings = "h2_goaway_too_many_pings" {
+            proof: "The server's GOAWAY, told by its or the client's library (certain), or its last record has the size of PING ACK and this GOAWAY, 65 bytes in TLS 1.3, after PINGs at an even interval (likely).",
+            usual: "The gRPC client's keepalive time K is below the server's minimum (5 minutes by default), and the channel has no calls. The server counts the pings and closes at the fourth: the connection lives 4×K, the next ones 4×2K, as gRPC doubles K (gRFC A8).",
+            next: "Raise the client's keepalive above the server's minimum (Go `keepalive.ClientParameters.Time`, C-core `GRPC_ARG_KEEPALIVE_TIME_MS`), or lower the minimum (Go `keepalive.EnforcementPolicy.MinTime` and `PermitWithoutStream`, C-core `GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS`). The client's K is a quarter of the life.",
+        },
+        /// The server ended the HTTP/2 connection because it is old: GOAWAY NO_ERROR "max_age".
+        H2GoawayMaxAge = "h2_goaway_max_age" {
+            proof: "The server's GOAWAY, told by a library (certain), or its last records have the sizes of GOAWAY \"max_age\" with a PING, 58 bytes in TLS 1.3 (likely).",
+            usual: "The server limits how long connections live so that load spreads over new servers: gRPC `MaxConnectionAge` (±10 %, gRFC A9), Istio's and Envoy's 30 min. New calls go over a new connection, calls under way may finish.",
+            next: "Nothing while calls do not fail. Calls that are cut: a longer `MaxConnectionAgeGrace`. Too many new connections: a longer age.",
+        },
+        /// The server ended the HTTP/2 connection because nobody used it: GOAWAY NO_ERROR "max_idle".
+        H2GoawayMaxIdle = "h2_goaway_max_idle" {
+            proof: "The server's GOAWAY, told by a library (certain), or its last record has the size of GOAWAY \"max_idle\" with a PING, 59 bytes in TLS 1.3, 49 of C-core (likely).",
+            usual: "gRPC `MaxConnectionIdle` (C-core `GRPC_ARG_MAX_CONNECTION_IDLE_MS`): no call for so long.",
+            next: "Nothing: the next call opens a new connection. If that is too slow, a longer idle time.",
+        },
+        /// The server asked to move on: GOAWAY NO_ERROR, as before a restart.
+        H2GoawayGraceful = "h2_goaway_graceful" {
+            proof: "The server's GOAWAY with NO_ERROR, told by a library (certain), or its last records have the sizes of GOAWAY \"graceful_stop\" with a PING (likely). A GOAWAY without text has the size of a PING and proves nothing.",
+            usual: "A rollout (gRPC `GracefulStop`), a reload of nginx or Envoy, limits of requests or of idle time (nginx `keepalive_requests`, `keepalive_timeout`).",
+            next: "Nothing if it belongs to a rollout. If it goes on: nginx `keepalive_requests` (1000 by default) and `keepalive_timeout` (75 s), Envoy `max_connection_duration`.",
+        },
+        /// An end closed the HTTP/2 connection with a GOAWAY that has another error code; the report has the code.
+        H2GoawayError = "h2_goaway_error" {
+            proof: "A GOAWAY with an error code, told by a library.",
+            usual: "An end that violates HTTP/2 or is taken to: PROTOCOL_ERROR (1), FLOW_CONTROL_ERROR (3), SETTINGS_TIMEOUT (4), ENHANCE_YOUR_CALM (11: too many resets or small frames).",
+            next: "The code and text in `http2.goaways`, then the log of the end that sent it. Note both libraries' versions.",
+        },
+        /// The client waited in vain for the server's SETTINGS, the first thing an HTTP/2 server says.
+        H2SettingsTimeout = "h2_settings_timeout" {
+            proof: "The client sent its preface, the server no record but session tickets, and the client closed after a silence (likely; certain where a library says so). gRPC waits for 20 s.",
+            usual: "What accepts the connection is not what serves it: a TLS-ending proxy whose backend is dead, a server whose threads are blocked, cmux waiting for more bytes. gRPC's own text misleads: `error reading server preface: use of closed network connection`.",
+            next: "The server's process: stacks, CPU (`cpu.stat` for throttling), what it waits for. Behind a proxy the health of its backends. A slow start: the client's `MinConnectTimeout`.",
+        },
+        /// An HTTP/2 keepalive PING was not answered, and its sender closed.
+        H2PingTimeout = "h2_ping_timeout" {
+            proof: "The last thing an end said before a silence has the size of a PING; then it said goodbye, of the size of GOAWAY \"client transport shutdown\" (grpc-go), or closed (likely).",
+            usual: "The path drops segments without a word, the peer's host or process is paused or gone, a firewall forgot the connection.",
+            next: "The peer at that time: CPU throttling, garbage collection, a paused VM; then the path. gRPC keepalive `Timeout` (20 s by default) is how long it waits.",
+        },
+        /// The server closed the HTTP/2 connection before it sent SETTINGS.
+        H2ClosedBeforeSettings = "h2_closed_before_settings" {
+            proof: "ALPN is HTTP/2, the server sent no record after the handshake but session tickets, and closed first.",
+            usual: "A server that does not speak HTTP/2 although it selects it, an access list or a limit of connections behind the TLS end, a proxy without a healthy backend. gRPC says `error reading server preface: EOF`.",
+            next: "The server's log at this time. `curl -v --http2-prior-knowledge` or `nghttp -v https://HOST:PORT/` shows what it answers.",
+        },
+        /// The server answered an HTTP/2 client in HTTP/1.1.
+        Http1OnH2 = "http1_on_h2" {
+            proof: "A library says so (certain), or after the client's preface the server sent one record that cannot be SETTINGS and closed (likely).",
+            usual: "TLS ends at a proxy that selects h2 and hands the bytes to a server that knows only HTTP/1.1, or at a load balancer's error page.",
+            next: "Have the proxy speak HTTP/2 to the backend (Envoy `http2_protocol_options`, HAProxy `proto h2`, nginx `grpc_pass`), or take h2 out of its ALPN list.",
+        },
+        /// The kernel gave up on unacknowledged data after the time that the program had set with TCP_USER_TIMEOUT.
+        TcpUserTimeout = "tcp_user_timeout" {
+            proof: "ETIMEDOUT on a socket with `TCP_USER_TIMEOUT`, when that time had passed.",
+            usual: "gRPC sets it to its keepalive `Timeout`, 20 s by default (gRFC A18). With Go's TCP keepalive of 15 s a single lost probe is then enough (grpc-go#6250).",
+            next: "Loss on the path (`nstat -az TcpRetransSegs`, `ss -ti`). Or a longer keepalive `Timeout` in gRPC; in Go `net.Dialer.KeepAlive` negative, so that TCP sends no probes.",
+        },
+        /// A device between cut a connection that had been silent for its idle time.
+        IdleTimeoutMiddlebox = "idle_timeout_middlebox" {
+            proof: "After a silence of both ends came an RST that the peer did not send: its socket is on this host and sent none (certain), or the RST's TTL is not the peer's (likely).",
+            usual: "A load balancer, NAT or firewall forgot the idle connection: AWS NLB 350 s, ELB and ALB 60 s, Azure 4 min, Google Cloud 10 min.",
+            next: "Keepalive shorter than the device's time: gRPC keepalive (with the server's consent, see `h2_goaway_too_many_pings`), `TCP_KEEPIDLE`, Envoy `tcp_keepalive`. Or a longer time on the device.",
+        },
     }
 }

@@ -3,6 +3,7 @@
 
 mod cause;
 mod grpc;
+mod http2;
 pub(crate) mod label;
 mod notice;
 mod session;
@@ -18,6 +19,7 @@ use label::labels;
 
 pub use cause::Cause;
 pub use grpc::GrpcResult;
+pub use http2::{GoAway, GoAwayDebug, H2Error, Http2, Sender};
 pub use label::{Explanation, UnknownLabel};
 pub use notice::Notice;
 pub use session::{ClientCertificate, Resumption, ServerCertificate};
@@ -156,6 +158,9 @@ pub struct Report {
     /// What this end's TLS library said; absent where none was hooked or none was found to belong to
     /// this connection.
     pub library: Option<Library>,
+    /// HTTP/2; absent where nothing of it was seen.
+    #[serde(default)]
+    pub http2: Option<Http2>,
     /// What passed, oldest first; only where it was asked for.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub history: Vec<Passed>,

@@ -59,6 +59,18 @@ explained_labels! {
             usual: "A restarted server, or one of several that do not share ticket keys.",
             next: "Nothing for correctness: the client sends the data again. For speed: share ticket keys (nginx `ssl_session_ticket_key`), and `ssl_early_data on` everywhere.",
         },
+        /// The server asked to move on to another connection: GOAWAY NO_ERROR (RFC 9113 §6.8).
+        H2Goaway = "h2_goaway" {
+            proof: "See the causes `h2_goaway_max_age`, `h2_goaway_max_idle` and `h2_goaway_graceful`.",
+            usual: "Rollouts, and limits on how long connections live or rest.",
+            next: "Nothing: calls under way may finish, new ones take another connection.",
+        },
+        /// An end took long to acknowledge the other's SETTINGS (RFC 9113 §6.5.3).
+        H2SettingsAckLate = "h2_settings_ack_late" {
+            proof: "Time from the record of an end's SETTINGS to that of the acknowledgement, more than 10 s.",
+            usual: "An end that is starved of CPU or paused, loss on the path.",
+            next: "CPU of the end that is late (`cpu.stat` for throttling). Its peer may close with GOAWAY SETTINGS_TIMEOUT.",
+        },
         /// The wire and the TLS library disagree.
         Contradiction = "contradiction" {
             proof: "Version, alert received or fate of early data are one by the wire and another by the library.",

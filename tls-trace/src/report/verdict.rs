@@ -17,10 +17,10 @@ explained_labels! {
             usual: "See the cause.",
             next: "See the cause; `tls-trace tail -v` shows the evidence.",
         },
-        /// The handshake completed; later a reset, a timeout or a kill ended the connection.
+        /// The handshake completed; later a reset, a timeout, a kill or an error of HTTP/2 ended the connection.
         Broken = "broken" {
-            proof: "An end of TCP that is neither FIN nor close_notify, after the handshake.",
-            usual: "TLS is not to blame: processes that end, idle timeouts of devices between, networks that fail.",
+            proof: "An end of TCP that is neither FIN nor close_notify, after the handshake; or what HTTP/2 shows of an end against somebody's wish.",
+            usual: "TLS is not to blame: processes that end, idle timeouts of devices between, networks that fail, servers that send GOAWAY.",
             next: "See the cause, and `duration_ms`: equal durations point at a timer.",
         },
         /// The client left before it sent anything: a health check, nobody's fault.
@@ -81,6 +81,18 @@ explained_labels! {
         Established = "established" {
             proof: "Both Finished were seen (TLS 1.2), or records of the server after the client's Finished (TLS 1.3).",
             usual: "An end here has to do with the application or the network, not with TLS.",
+            next: "See the cause.",
+        },
+        /// The HTTP/2 client sent its preface (RFC 9113 §3.4); the server has not answered it.
+        H2PrefaceSent = "h2_preface_sent" {
+            proof: "ALPN is HTTP/2, and the client's first records after the handshake have the size of preface and SETTINGS, or its library says so.",
+            usual: "An end here: nothing behind the server's TLS speaks HTTP/2, or it is too busy. gRPC stays in CONNECTING, then TRANSIENT_FAILURE.",
+            next: "The server's process, or the proxy's backend.",
+        },
+        /// The HTTP/2 server's SETTINGS came: what gRPC calls READY.
+        H2Ready = "h2_ready" {
+            proof: "The server's first record after the handshake and its tickets has the size of SETTINGS, or a library says so.",
+            usual: "An end here is one of a connection in use. gRPC goes to IDLE and connects anew at once, without back-off.",
             next: "See the cause.",
         },
     }

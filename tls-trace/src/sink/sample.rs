@@ -77,6 +77,7 @@ pub fn failed() -> Report {
         phases_ms: PhasesMs::default(),
         peer_report: None,
         history: Vec::new(),
+        http2: None,
         library: None,
     }
 }

@@ -1,7 +1,11 @@
 //! What encrypted records tell by their type, their size and their order.
 
 use super::Handshake;
-use crate::{engine::moment::Moment, event::Direction, wire::EncryptedRecord};
+use crate::{
+    engine::moment::Moment,
+    event::Direction,
+    wire::{EncryptedRecord, names},
+};
 
 const ALERT: u8 = 21;
 const HANDSHAKE: u8 = 22;
@@ -205,6 +209,20 @@ impl Handshake {
     fn overhead(&self) -> u16 {
         // TLS_AES_128_CCM_8_SHA256 has a tag of 8 bytes, the other suites 16.
         1 + if self.cipher == 0x1305 { 8 } else { 16 }
+    }
+
+    /// What protection adds to a record of application data. Absent where that varies.
+    pub(in crate::engine) fn record_overhead(&self) -> Option<u16> {
+        if self.is_tls13() {
+            return self.sizes_known().then(|| self.overhead());
+        }
+        // RFC 5288 §3, RFC 6655 §3: 8 bytes of nonce, tag of 16 or 8. RFC 7905 §2: no nonce.
+        let name = names::cipher_suite(self.cipher);
+        match () {
+            () if name.ends_with("_CCM_8") || name.contains("_CHACHA20_") => Some(16),
+            () if name.contains("_GCM_") || name.contains("_CCM") => Some(24),
+            () => None,
+        }
     }
 
     fn alert_length(&self) -> u16 {

@@ -9,6 +9,7 @@ mod delivery;
 mod early_data;
 mod handshakes;
 mod holder;
+mod http2;
 mod late_hello;
 mod library;
 mod order;

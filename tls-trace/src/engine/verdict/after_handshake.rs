@@ -1,10 +1,11 @@
 //! The handshake completed, at least for the client.
 
-use super::{Case, Judgement, by_alert, by_library};
+use super::{Case, Judgement, by_alert, by_library, capture_gap};
 use crate::{
     engine::{
         close::{self, Layer},
         handshake::{Handshake, Party, other},
+        http2,
         moment::ms_between,
     },
     event::End,
@@ -15,7 +16,7 @@ use crate::{
 const AT_ONCE_MS: f64 = 100.0;
 
 pub(super) fn judge(case: &Case, tls: &Handshake) -> Judgement {
-    let phase = tls.phase();
+    let phase = http2::phase(case.connection, tls);
     let close = &case.close;
     let judgement = |outcome, initiator, cause, confidence| Judgement {
         outcome,
@@ -43,20 +44,37 @@ pub(super) fn judge(case: &Case, tls: &Handshake) -> Judgement {
             Confidence::Likely,
         );
     }
+    if let Some(found) = http2::find(case) {
+        return judgement(
+            found.outcome,
+            found.initiator,
+            found.cause,
+            Confidence::Likely,
+        );
+    }
     if close.by.is_none() || ended_gracefully(case, tls) {
         let confidence = match phase {
-            Phase::Established => Confidence::Certain,
+            phase if phase >= Phase::Established => Confidence::Certain,
             _ => Confidence::Likely,
         };
         let initiator = first_to_leave(case, tls);
         return judgement(Outcome::Established, initiator, Cause::None, confidence);
     }
-    judgement(
-        Outcome::Broken,
-        case.closer(),
-        close.cause,
-        close.confidence,
-    )
+    let why = match close.cause {
+        Cause::ResetInjected if was_idle(case) => Cause::IdleTimeoutMiddlebox,
+        other => other,
+    };
+    judgement(Outcome::Broken, case.closer(), why, close.confidence)
+}
+
+/// Nobody had said anything for so long that a device between may have lost its patience.
+fn was_idle(case: &Case) -> bool {
+    const IDLE_MS: f64 = 5000.0;
+    let seen = !capture_gap(case.connection);
+    seen && case
+        .close
+        .at
+        .is_some_and(|at| case.connection.silence_ms(at) >= IDLE_MS)
 }
 
 /// TLS 1.3: after a flight with a certificate, the server's first and only record has an alert's size.

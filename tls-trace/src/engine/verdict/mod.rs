@@ -100,11 +100,11 @@ pub(super) fn capture_gap(connection: &Connection) -> bool {
 
 impl Case<'_> {
     /// The end that is the client; without any sign of it, this one.
-    fn client(&self) -> End {
+    pub(super) fn client(&self) -> End {
         self.connection.client().unwrap_or(End::Local)
     }
 
-    fn initiator(&self, by: End, layer: Layer) -> Initiator {
+    pub(super) fn initiator(&self, by: End, layer: Layer) -> Initiator {
         match (layer, by == self.client()) {
             (Layer::Network, _) => Initiator::Network,
             (Layer::Unknown, _) => Initiator::Unknown,
@@ -116,7 +116,7 @@ impl Case<'_> {
     }
 
     /// Whoever ended TCP.
-    fn closer(&self) -> Initiator {
+    pub(super) fn closer(&self) -> Initiator {
         match self.close.by {
             Some(by) => self.initiator(by, self.close.layer),
             None => Initiator::Unknown,
@@ -130,7 +130,7 @@ impl Case<'_> {
     }
 
     /// The peer's process was killed, which from here looks like an orderly end.
-    fn peer_killed(&self) -> bool {
+    pub(super) fn peer_killed(&self) -> bool {
         self.peer.killed && self.close.by == Some(End::Remote)
     }
 

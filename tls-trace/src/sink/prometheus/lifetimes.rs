@@ -2,10 +2,10 @@
 
 use prometheus::HistogramVec;
 
-use super::{bounded::BoundedCounter, families::Families, flapping::Flapping};
+use super::{bounded::BoundedCounter, families::Families, flapping::Flapping, labels};
 use crate::{
     flap::{self, Disconnect, FlapEvent},
-    report::{Phase, Report},
+    report::{GoAway, GoAwayDebug, H2Error, Phase, Report, Role, Sender},
 };
 
 /// Seconds. gRPC's and load balancers' timers are from 10 s to an hour.
@@ -17,6 +17,7 @@ const BUCKETS: [f64; 12] = [
 pub struct Lifetimes {
     seconds: HistogramVec,
     disconnections: BoundedCounter<2>,
+    goaways: BoundedCounter<3>,
     events: BoundedCounter<4>,
     pub flapping: Flapping,
     evicted: BoundedCounter<0>,
@@ -35,6 +36,11 @@ impl Lifetimes {
                 "tls_trace_grpc_disconnections_total",
                 "Connections that ended after their handshake and had offered nothing but HTTP/2, by the value gRFC A94 gives their end.",
                 ["role", "grpc_disconnect_error"],
+            )?,
+            goaways: families.bounded(
+                "tls_trace_h2_goaway_total",
+                "HTTP/2 GOAWAY frames that local ends sent or received, by error code and by the texts that have a meaning of their own.",
+                ["direction", "code", "debug"],
             )?,
             events: families.bounded(
                 "tls_trace_flap_events_total",
@@ -60,6 +66,20 @@ impl Lifetimes {
         if let Some(disconnect) = Disconnect::of_grpc(report) {
             self.disconnections.add([role, disconnect.label()], 1);
         }
+        for goaway in report.http2.iter().flat_map(|http2| &http2.goaways) {
+            self.goaway(report.role, goaway);
+        }
+    }
+
+    fn goaway(&mut self, role: Role, goaway: &GoAway) {
+        let direction = match (role, goaway.from) {
+            (Role::Client, Sender::Client) | (Role::Server, Sender::Server) => "sent",
+            (Role::Client, Sender::Server) | (Role::Server, Sender::Client) => "received",
+            (Role::Observer, _) => "observed",
+        };
+        let code = goaway.name.map_or(labels::OTHER, H2Error::label);
+        let debug = GoAwayDebug::of(goaway.debug.as_deref()).label();
+        self.goaways.add([direction, code, debug], 1);
     }
 
     pub fn event(&mut self, event: FlapEvent) {

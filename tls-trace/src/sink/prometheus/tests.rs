@@ -3,7 +3,10 @@ use crate::{
     event::{ConnectionId, EventKind, Timestamp},
     flap::{Class, Disconnect},
     probe::Object,
-    report::{Cause, EarlyData, EarlyDataOutcome, EarlyDataReason, Outcome, PhasesMs, Role},
+    report::{
+        Cause, Confidence, EarlyData, EarlyDataOutcome, EarlyDataReason, GoAway, H2Error, Http2,
+        Outcome, PhasesMs, Role, Sender,
+    },
     sink::sample,
     source::live::Lost,
 };
@@ -57,6 +60,16 @@ fn filled() -> Metrics {
     });
     let mut grpc = sample::established();
     grpc.alpn.offered = Some(vec!["h2".to_owned()]);
+    grpc.http2 = Some(Http2 {
+        goaways: vec![GoAway {
+            at_ms: 1.0,
+            from: Sender::Server,
+            code: 11,
+            name: Some(H2Error::EnhanceYourCalm),
+            debug: Some("too_many_pings".to_owned()),
+            confidence: Confidence::Certain,
+        }],
+    });
     metrics.report(&grpc);
     metrics.set_hooks(&[HookReport {
         name: "tcp_fin",
@@ -101,7 +114,8 @@ fn a_failure_is_counted_by_its_verdict() {
         r#"tls_trace_hook_attached{hook="tcp_fin",object="tcp_kprobe",state="skipped"} 0"#,
         r#"tls_trace_flap_events_total{cause="process_killed",class="unplanned",grpc_disconnect_error="connection reset",role="client"} 1"#,
         r#"tls_trace_flapping{cause="process_killed",peer="billing.svc:443",process="web",role="client"} 1"#,
-        r#"tls_trace_grpc_disconnections_total{grpc_disconnect_error="unknown",role="server"} 1"#,
+        r#"tls_trace_grpc_disconnections_total{grpc_disconnect_error="GOAWAY ENHANCE_YOUR_CALM",role="server"} 1"#,
+        r#"tls_trace_h2_goaway_total{code="ENHANCE_YOUR_CALM",debug="too_many_pings",direction="sent"} 1"#,
         r#"tls_trace_connection_lifetime_seconds_count{outcome="established",role="server"} 1"#,
         r#"tls_trace_map_entries{map="DONE"} 3"#,
         r#"tls_trace_processes{coverage="covered",library="openssl_ssl"} 2"#,

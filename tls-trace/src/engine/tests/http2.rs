@@ -1,0 +1,374 @@
+//! HTTP/2 by sizes and time; the sizes are those of grpc-go 1.81 and C-core 1.85 over TLS 1.3.
+
+use rstest::rstest;
+
+use super::{
+    bytes::{ALERT, FINISHED, Offer, change_cipher_spec, client_hello, data, flight_13},
+    story::Story,
+};
+use crate::{
+    engine::Output,
+    event::TcpState,
+    report::{Cause, Confidence, Initiator, Notice, Outcome, Phase, Report},
+};
+
+const PING: usize = 34;
+const TICKET: usize = 250;
+
+/// One thing that happens.
+#[derive(Clone, Copy, Debug)]
+enum Step {
+    /// Milliseconds pass.
+    Wait(u64),
+    /// A record from the client.
+    Client(usize),
+    /// A record from the server.
+    Server(usize),
+}
+use Step::{Client, Server, Wait};
+
+trait Steps {
+    fn steps(&mut self, steps: &[Step]) -> &mut Self;
+}
+
+impl Steps for Story {
+    fn steps(&mut self, steps: &[Step]) -> &mut Self {
+        for step in steps {
+            match *step {
+                Wait(ms) => self.wait(ms),
+                Client(length) => self.sends(data(length)),
+                Server(length) => self.gets(data(length)),
+            };
+        }
+        self
+    }
+}
+
+/// A client that offered this completed its handshake, and the server sent its tickets.
+fn client_of(protocol: &'static str) -> Story {
+    let mut story = Story::client();
+    let alpn = Some(protocol);
+    story.sends(client_hello(Offer {
+        alpn,
+        ..Offer::default()
+    }));
+    story.gets(flight_13());
+    story.sends([change_cipher_spec(), data(FINISHED)].concat());
+    story.gets([data(TICKET), data(TICKET)].concat());
+    story
+}
+
+/// grpc-go on both ends, ready.
+const READY: [Step; 5] = [Client(41), Client(26), Server(32), Server(26), Client(26)];
+
+/// Three PINGs of a keepalive that are answered.
+const PINGS: [Step; 9] = [
+    Wait(10_000),
+    Client(PING),
+    Server(PING),
+    Wait(10_000),
+    Client(PING),
+    Server(PING),
+    Wait(10_000),
+    Client(PING),
+    Server(PING),
+];
+
+fn ready() -> Story {
+    let mut story = client_of("h2");
+    story.steps(&READY);
+    story
+}
+
+#[track_caller]
+fn assert_verdict(report: &Report, expected: (Outcome, Phase, Initiator, Cause)) {
+    let verdict = &report.verdict;
+    let found = (
+        verdict.outcome,
+        verdict.phase,
+        verdict.initiator,
+        verdict.cause,
+    );
+    assert_eq!(found, expected, "{report:#?}");
+    if expected.3 != Cause::None {
+        assert_eq!(verdict.confidence, Confidence::Likely, "{report:#?}");
+        assert_eq!(
+            verdict.evidence.iter().filter(|fact| fact.decisive).count(),
+            1
+        );
+    }
+}
+
+#[test]
+fn too_many_pings_is_the_servers_doing_though_the_client_closes() {
+    let mut story = ready();
+    story
+        .steps(&PINGS)
+        .steps(&[Wait(10_000), Client(PING), Server(65), Client(ALERT)]);
+    story.closes().gets_fin().ends();
+    let report = story.report();
+    let cause = Cause::H2GoawayTooManyPings;
+    assert_verdict(
+        report,
+        (Outcome::Broken, Phase::H2Ready, Initiator::ServerApp, cause),
+    );
+    let goaway = &report.http2.as_ref().unwrap().goaways[0];
+    assert_eq!(
+        (goaway.code, goaway.debug.as_deref()),
+        (11, Some("too_many_pings"))
+    );
+    let decisive = report.verdict.evidence.iter().find(|fact| fact.decisive);
+    let fact = &decisive.unwrap().fact;
+    assert!(
+        fact.starts_with("client's PINGs every 10.0 s, then 65 bytes"),
+        "{fact}"
+    );
+}
+
+#[test]
+fn too_many_pings_of_a_server_that_closes_first() {
+    let mut story = ready();
+    story
+        .steps(&PINGS)
+        .steps(&[Wait(10_000), Client(PING), Server(65)]);
+    story.gets_fin().steps(&[Client(PING)]).closes().ends();
+    let cause = Cause::H2GoawayTooManyPings;
+    assert_verdict(
+        story.report(),
+        (Outcome::Broken, Phase::H2Ready, Initiator::ServerApp, cause),
+    );
+}
+
+#[rstest]
+#[case::grpc_go(&[Server(58), Client(PING), Server(41), Client(ALERT)], Cause::H2GoawayMaxAge)]
+#[case::c_core(&[Server(58), Client(PING), Client(PING)], Cause::H2GoawayMaxAge)]
+#[case::idle_grpc_go(&[Server(59), Client(ALERT)], Cause::H2GoawayMaxIdle)]
+#[case::idle_c_core(&[Server(49), Client(ALERT)], Cause::H2GoawayMaxIdle)]
+#[case::stop(&[Server(64), Client(PING), Client(ALERT)], Cause::H2GoawayGraceful)]
+fn a_limit_of_the_server_is_no_failure(#[case] steps: &[Step], #[case] cause: Cause) {
+    let mut story = ready();
+    story
+        .steps(&[Wait(5000)])
+        .steps(steps)
+        .closes()
+        .gets_fin()
+        .ends();
+    let report = story.report();
+    let established = Outcome::Established;
+    assert_verdict(
+        report,
+        (established, Phase::H2Ready, Initiator::ServerApp, cause),
+    );
+    assert!(
+        report.notices.contains(&Notice::H2Goaway),
+        "{:?}",
+        report.notices
+    );
+}
+
+#[test]
+fn an_answer_of_the_size_of_a_goaway_is_none() {
+    for length in [49, 58, 59, 64, 65] {
+        let mut story = ready();
+        story
+            .steps(&PINGS)
+            .steps(&[Wait(3000), Client(120), Server(length), Client(ALERT)]);
+        story.closes().gets_fin().ends();
+        let established = Outcome::Established;
+        assert_verdict(
+            story.report(),
+            (
+                established,
+                Phase::H2Ready,
+                Initiator::ClientApp,
+                Cause::None,
+            ),
+        );
+    }
+}
+
+/// Whatever of it came to pass, nothing but the whole is the server's objection.
+#[test]
+fn no_beginning_of_too_many_pings_is_a_failure() {
+    let steps = [&PINGS[..], &[Wait(100), Client(PING), Server(PING)]].concat();
+    for count in 0..steps.len() {
+        let mut story = ready();
+        story.steps(&steps[..count]);
+        // An unanswered PING is another story.
+        if !matches!(steps[..count].last(), Some(Client(_))) {
+            story.steps(&[Client(ALERT)]).closes().gets_fin().ends();
+            let established = Outcome::Established;
+            assert_verdict(
+                story.report(),
+                (
+                    established,
+                    Phase::H2Ready,
+                    Initiator::ClientApp,
+                    Cause::None,
+                ),
+            );
+        }
+    }
+}
+
+#[test]
+fn settings_that_never_come() {
+    let mut story = client_of("h2");
+    story.steps(&[Client(41), Client(26), Wait(20_000)]);
+    story.closes().gets_fin().ends();
+    let cause = Cause::H2SettingsTimeout;
+    assert_verdict(
+        story.report(),
+        (
+            Outcome::Broken,
+            Phase::H2PrefaceSent,
+            Initiator::ClientApp,
+            cause,
+        ),
+    );
+}
+
+#[test]
+fn closed_before_settings() {
+    let mut story = client_of("h2");
+    story.steps(&[Client(41), Client(26)]);
+    story.gets_fin().closes().ends();
+    let cause = Cause::H2ClosedBeforeSettings;
+    assert_verdict(
+        story.report(),
+        (
+            Outcome::Broken,
+            Phase::H2PrefaceSent,
+            Initiator::ServerApp,
+            cause,
+        ),
+    );
+}
+
+#[test]
+fn answered_in_http_1() {
+    let mut story = client_of("h2");
+    story.steps(&[Client(41), Client(26), Server(320), Server(ALERT)]);
+    story.gets_fin().closes().ends();
+    let cause = Cause::Http1OnH2;
+    assert_verdict(
+        story.report(),
+        (
+            Outcome::Broken,
+            Phase::H2PrefaceSent,
+            Initiator::ServerApp,
+            cause,
+        ),
+    );
+}
+
+#[rstest]
+#[case::grpc_go(&[Client(59), Client(ALERT)])]
+#[case::c_core(&[])]
+fn a_ping_that_is_not_answered(#[case] goodbye: &[Step]) {
+    let mut story = ready();
+    story
+        .steps(&[Wait(10_000), Client(PING), Wait(20_000)])
+        .steps(goodbye);
+    story.closes().gets_fin().ends();
+    let cause = Cause::H2PingTimeout;
+    assert_verdict(
+        story.report(),
+        (Outcome::Broken, Phase::H2Ready, Initiator::ClientApp, cause),
+    );
+}
+
+#[test]
+fn tcp_user_timeout() {
+    let mut story = ready();
+    story.steps(&[Wait(10_000), Client(PING), Wait(20_000)]);
+    story.counters.snd_una = story.counters.snd_una.wrapping_sub(39);
+    story.turn(TcpState::CLOSE).error(110).destroyed();
+    let cause = Cause::TcpUserTimeout;
+    assert_verdict(
+        story.report(),
+        (
+            Outcome::Broken,
+            Phase::H2Ready,
+            Initiator::ClientKernel,
+            cause,
+        ),
+    );
+}
+
+#[rstest]
+#[case::at_once(0, Cause::ResetInjected)]
+#[case::idle(60_000, Cause::IdleTimeoutMiddlebox)]
+fn a_foreign_reset_after_silence(#[case] silence: u64, #[case] cause: Cause) {
+    let mut story = ready();
+    story.steps(&[Wait(silence)]);
+    story.reset_segment(255).gets_reset().destroyed();
+    let verdict = &story.report().verdict;
+    assert_eq!(
+        (verdict.initiator, verdict.cause),
+        (Initiator::Network, cause),
+        "{verdict:#?}"
+    );
+}
+
+#[test]
+fn settings_acknowledged_late() {
+    for (ms, late) in [(100, false), (12_000, true)] {
+        let mut story = client_of("h2");
+        story.steps(&[Client(41), Client(26), Server(32), Server(26)]);
+        story.steps(&[Wait(ms), Client(26), Wait(1000), Client(ALERT)]);
+        story.closes().gets_fin().ends();
+        let notices = &story.report().notices;
+        assert_eq!(
+            notices.contains(&Notice::H2SettingsAckLate),
+            late,
+            "{ms} ms"
+        );
+    }
+}
+
+#[test]
+fn others_than_grpc_are_not_looked_at() {
+    let mut story = client_of("http/1.1");
+    story
+        .steps(&[Client(200), Wait(20_000)])
+        .closes()
+        .gets_fin()
+        .ends();
+    let report = story.report();
+    assert_eq!(report.http2, None);
+    assert_eq!(
+        (report.verdict.phase, report.verdict.cause),
+        (Phase::Established, Cause::None)
+    );
+}
+
+/// Whatever was offered: HTTP/2 begins with a preface.
+#[test]
+fn what_begins_without_a_preface_is_something_else() {
+    let mut story = client_of("h2");
+    story.steps(&[Client(21), Server(21), Wait(20_000)]);
+    story.closes().gets_fin().ends();
+    let report = story.report();
+    assert_eq!(report.http2, None);
+    assert_eq!(
+        (report.verdict.phase, report.verdict.cause),
+        (Phase::Established, Cause::None)
+    );
+}
+
+/// The source is told to stop when a connection is used.
+#[test]
+fn a_busy_connection_is_not_watched() {
+    let mut story = ready();
+    story.steps(&[Wait(2000)]);
+    let done = |story: &Story| {
+        let mut outputs = story.outputs.iter();
+        outputs.any(|output| matches!(output, Output::PayloadDone(_)))
+    };
+    assert!(!done(&story));
+    for _ in 0..50 {
+        story.steps(&[Client(120), Server(400)]);
+    }
+    assert!(done(&story));
+}
