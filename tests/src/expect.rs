@@ -114,6 +114,18 @@ impl Expected {
         }
     }
 
+    /// It came as far as this.
+    #[must_use]
+    pub fn phase(self, phase: Phase) -> Self {
+        Self { phase, ..self }
+    }
+
+    /// For this reason, though nothing failed.
+    #[must_use]
+    pub fn because(self, cause: Cause) -> Self {
+        Self { cause, ..self }
+    }
+
     /// The client left before it sent anything.
     #[must_use]
     pub fn aborted(self) -> Self {

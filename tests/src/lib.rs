@@ -25,6 +25,7 @@ pub mod certificates;
 pub mod clients;
 pub mod fault;
 pub mod go;
+pub mod grpc;
 pub mod netns;
 pub mod program;
 pub mod scenes;

@@ -45,7 +45,7 @@ pub(super) fn collect(case: &Case, judgement: Judgement) -> Vec<Evidence> {
         facts.handshake(tls);
         facts.ends_of_handshake(tls);
         facts.library(tls);
-        facts.http2(tls);
+        facts.http2_library(case);
         if outcome == Outcome::Incomplete
             && let Some(reason) = verdict::missing(case)
         {
@@ -302,15 +302,19 @@ impl Facts<'_> {
         }
     }
 
-    fn http2(&mut self, tls: &Handshake) {
-        let Some(said) = tls.http2_said.as_deref() else {
+    fn http2_library(&mut self, case: &Case) {
+        let Some(said) = case.connection.http2_said() else {
             return;
         };
         for (at, fact) in said.progress() {
             self.add(at, Weight::Progress, fact);
         }
+        let weight = match http2::told(case) {
+            Some((_, _, why)) => self.weight_for(&[why]),
+            None => Weight::Ending,
+        };
         for (at, fact) in said.ends() {
-            self.add(at, Weight::Ending, fact);
+            self.add(at, weight, fact);
         }
     }
 
@@ -382,6 +386,9 @@ impl Facts<'_> {
 
     /// What the sizes of records show.
     fn http2_sizes(&mut self, case: &Case) {
+        if http2::told(case).is_some() {
+            return;
+        }
         if let Some(found) = http2::find(case).filter(|found| found.cause == self.cause) {
             self.add(found.at, Weight::Proof, found.fact);
         }

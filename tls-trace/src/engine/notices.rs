@@ -6,6 +6,7 @@ use super::{
     close::Layer,
     handshake::Handshake,
     http2::Http2,
+    library::Http2Said,
     verdict::{self, Case, Judgement},
 };
 use crate::{
@@ -47,7 +48,10 @@ pub(super) fn collect(case: &Case, judgement: Judgement, slow: Duration) -> Vec<
         Notice::H2SettingsAckLate => {
             const LATE_MS: f64 = 10_000.0;
             let http2 = case.connection.http2.as_deref();
-            let after = http2.and_then(Http2::acknowledged_after);
+            let said = case.connection.http2_said();
+            let after = said
+                .and_then(Http2Said::acknowledged_after)
+                .or_else(|| http2.and_then(Http2::acknowledged_after));
             after.is_some_and(|ms| ms > LATE_MS)
         }
         Notice::Contradiction => tls

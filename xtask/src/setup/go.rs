@@ -42,6 +42,72 @@ pub fn provide(root: &Path, pip: &Package) -> Result<()> {
     process::run_quietly(&mut install)
 }
 
+/// Lists of modules: a current grpc-go, and one of before 1.67.
+const MODULES: [&str; 2] = ["go.mod", "before.mod"];
+
+/// Fetches what the truth suite's HTTP/2 programs are made of into the target folder, through Go's
+/// module proxy, unless it is there.
+///
+/// # Errors
+/// It cannot be fetched.
+pub fn fetch_modules(root: &Path) -> Result<()> {
+    let Some(go) = find(root) else {
+        return Ok(());
+    };
+    for list in MODULES {
+        let download = || {
+            let mut download = Command::new(&go);
+            download
+                .current_dir(grpc(root))
+                .env("GOMODCACHE", module_cache(root))
+                .env("GOTOOLCHAIN", "local")
+                .args(["mod", "download", "-modcacherw"])
+                .arg(format!("-modfile={list}"));
+            download
+        };
+        if process::run_quietly(download().env("GOPROXY", "off")).is_err() {
+            println!("fetching the modules of tests/programs/grpc/{list} into the target folder");
+            process::run_quietly(&mut download())?;
+        }
+    }
+    Ok(())
+}
+
+/// Builds the truth suite's HTTP/2 programs for a guest, if there is a Go; the folder they are in. Without
+/// symbols, as a guest keeps its files in memory.
+///
+/// # Errors
+/// They do not build.
+pub fn build_grpc(root: &Path) -> Result<Option<PathBuf>> {
+    let Some(go) = find(root) else {
+        return Ok(None);
+    };
+    let folder = target_dir(root).join("grpc");
+    for (name, list) in ["now", "before"].into_iter().zip(MODULES) {
+        let mut build = Command::new(&go);
+        // Without C libraries: it has to run in any guest.
+        build
+            .current_dir(grpc(root))
+            .env("GOMODCACHE", module_cache(root))
+            .env("GOPROXY", "off")
+            .env("GOTOOLCHAIN", "local")
+            .env("CGO_ENABLED", "0")
+            .args(["build", "-ldflags=-s -w", "-o"])
+            .arg(folder.join(name))
+            .arg(format!("-modfile={list}"));
+        process::run(&mut build)?;
+    }
+    Ok(Some(folder))
+}
+
+fn grpc(root: &Path) -> PathBuf {
+    root.join("tests/programs/grpc")
+}
+
+fn module_cache(root: &Path) -> PathBuf {
+    target_dir(root).join("tools/go-modules")
+}
+
 fn folder(root: &Path) -> PathBuf {
     target_dir(root).join("tools/go")
 }

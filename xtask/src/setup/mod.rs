@@ -51,7 +51,8 @@ pub fn programs(root: &Path) -> Result<()> {
         None if missing.is_empty() => {}
         None => debian::install(&missing)?,
     }
-    go::provide(root, &package::PIP)
+    go::provide(root, &package::PIP)?;
+    go::fetch_modules(root)
 }
 
 fn missing(packages: &[Package]) -> Vec<&Package> {

@@ -14,7 +14,7 @@ use cargo_metadata::Message;
 use super::{
     Outcome,
     count::Tally,
-    suite::{BINARY, GO_CLIENT, PACKAGE, build_go_client, build_release},
+    suite::{BINARY, GO_CLIENT, GRPC, PACKAGE, build_go_client, build_release},
 };
 use crate::{
     ebpf, process, setup,
@@ -124,6 +124,9 @@ fn equipment(root: &Path) -> Result<(Tree, Vec<(String, String)>)> {
     program(BINARY, build_release(root)?)?;
     if let Some(client) = build_go_client(root)? {
         program(GO_CLIENT, client)?;
+    }
+    if let Some(folder) = setup::go::build_grpc(root)? {
+        program(GRPC, folder)?;
     }
     Ok((tree, environment))
 }

@@ -24,6 +24,9 @@ pub const BINARY: &str = "TLS_TRACE_BIN";
 /// Tells the truth suite where its Go client is.
 pub const GO_CLIENT: &str = "TLS_TRACE_TEST_GO_CLIENT";
 
+/// Tells the truth suite where its HTTP/2 programs are.
+pub const GRPC: &str = "TLS_TRACE_TEST_GRPC";
+
 /// The package of the truth suite.
 pub const PACKAGE: &str = "tls-trace-tests";
 

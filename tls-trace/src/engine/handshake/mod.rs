@@ -9,11 +9,7 @@ use std::sync::Arc;
 use early_data::EarlyRecords;
 pub(super) use records::{EarlyAlert, Flight, Side};
 
-use super::{
-    alert,
-    library::{Http2Said, Said},
-    moment::Moment,
-};
+use super::{alert, library::Said, moment::Moment};
 use crate::{
     event::{Direction, End},
     report::{ClientCertificate, Phase, Resumption},
@@ -128,8 +124,6 @@ pub(super) struct Handshake {
     pub(super) malformed: bool,
     /// What this end's TLS library said.
     pub(super) library: Option<Box<Said>>,
-    /// What this end's HTTP/2 library said.
-    pub(super) http2_said: Option<Box<Http2Said>>,
 }
 
 /// Alerts kept; more of them, in the clear, are an attack at most.

@@ -1,6 +1,6 @@
 //! Why a connection ended, as far as sizes and time of records tell. Always `likely`.
 
-use super::{Frames, Http2, goaway, sizes};
+use super::{Frames, Http2, goaway, sizes, told};
 use crate::{
     engine::{
         close::{Layer, errno},
@@ -37,7 +37,8 @@ pub(in crate::engine) struct Finding {
 
 /// Looks for a reason in what HTTP/2 showed of an ended connection.
 pub(in crate::engine) fn find(case: &Case) -> Option<Finding> {
-    let http2 = case.connection.http2.as_deref()?;
+    let http2 = case.connection.http2.as_deref();
+    let http2 = http2.filter(|http2| http2.shows())?;
     let killed = case.close.cause == Cause::ProcessKilled || case.peer_killed();
     if case.close.by.is_none() || killed || verdict::capture_gap(case.connection) {
         return None;
@@ -51,6 +52,10 @@ pub(in crate::engine) fn find(case: &Case) -> Option<Finding> {
 
 /// What a report says of HTTP/2.
 pub(in crate::engine) fn report(case: &Case) -> Option<report::Http2> {
+    if let Some(said) = case.connection.http2_said() {
+        let goaways = told::goaways(case, said);
+        return Some(report::Http2 { goaways });
+    }
     case.connection.http2.as_deref()?;
     let found = find(case);
     let goaway = found.and_then(|finding| Some((finding.at, finding.goaway?)));

@@ -7,15 +7,19 @@
 mod find;
 mod goaway;
 mod sizes;
+mod told;
 
-use super::{connection::Connection, handshake::Handshake, moment::Moment};
+use super::{connection::Connection, handshake::Handshake, library::Http2Said, moment::Moment};
 use crate::{
-    event::{Segment, Timestamp},
+    event::{End, Segment, Timestamp},
     report::Phase,
     wire::{EncryptedRecord, Observation, ObservationKind},
 };
 
-pub(super) use find::{find, report};
+pub(super) use self::{
+    find::{find, report},
+    told::told,
+};
 
 /// Records of control frames that are remembered: four PINGs with their answers, and what ends it.
 const RING: usize = 12;
@@ -57,6 +61,8 @@ pub(super) struct Http2 {
     segments: u16,
     /// The source goes on only for this.
     watched: bool,
+    /// What this end's library said.
+    pub(super) said: Option<Box<Http2Said>>,
 }
 
 impl Connection {
@@ -76,14 +82,13 @@ impl Connection {
         }
         let tls13 = tls.is_tls13();
         let nothing_before = tls.from_client.application_data == u8::from(from_client);
-        if self.http2.is_none() && is_http2(tls) && nothing_before {
-            let overhead = tls.record_overhead();
-            self.http2 = overhead.map(|overhead| {
-                Box::new(Http2 {
-                    overhead,
-                    ..Http2::default()
-                })
-            });
+        let shows = self.http2.as_deref().is_some_and(Http2::shows);
+        if !shows
+            && is_http2(tls)
+            && nothing_before
+            && let Some(overhead) = tls.record_overhead()
+        {
+            self.http2.get_or_insert_default().overhead = overhead;
         }
         if let Some(http2) = &mut self.http2 {
             http2.record(at, from_client, *record, tls13);
@@ -105,6 +110,9 @@ impl Connection {
         if segment.length == 0 || again {
             return;
         }
+        if !http2.shows() {
+            return;
+        }
         http2.segments = http2.segments.saturating_add(1);
         let from_client = tls.is_client(segment.direction);
         for record in records(&segment.payload, segment.length) {
@@ -118,9 +126,14 @@ impl Connection {
     /// The conversation is not read any more. Whether the source goes on, for the connection's end.
     pub(super) fn watch_http2(&mut self) -> bool {
         self.http2.as_deref_mut().is_some_and(|http2| {
-            http2.watched = http2.segments < WATCHED;
+            http2.watched = http2.shows() && http2.segments < WATCHED;
             http2.watched
         })
+    }
+
+    /// What this end's HTTP/2 library said.
+    pub(super) fn http2_said(&self) -> Option<&Http2Said> {
+        self.http2.as_deref()?.said.as_deref()
     }
 
     /// Whether the source goes on only for HTTP/2.
@@ -169,7 +182,15 @@ fn records(payload: &[u8], length: u32) -> impl Iterator<Item = Option<Encrypted
 }
 
 impl Http2 {
+    /// Its records are looked at: the client offers nothing else. A library may speak without.
+    fn shows(&self) -> bool {
+        self.overhead != 0
+    }
+
     fn record(&mut self, at: Moment, from_client: bool, record: EncryptedRecord, tls13: bool) {
+        if !self.shows() {
+            return;
+        }
         let Some(bytes) = record.length.checked_sub(self.overhead) else {
             return;
         };
@@ -240,7 +261,8 @@ impl Http2 {
 pub(super) fn phase(connection: &Connection, tls: &Handshake) -> Phase {
     let phase = tls.phase();
     let shown = connection.http2.as_deref().and_then(Http2::phase);
-    shown
-        .filter(|_| phase == Phase::Established)
-        .unwrap_or(phase)
+    let shown = shown.filter(|_| phase == Phase::Established);
+    let client = connection.client() == Some(End::Local);
+    let said = connection.http2_said().and_then(|said| said.phase(client));
+    [shown, said].into_iter().flatten().fold(phase, Phase::max)
 }

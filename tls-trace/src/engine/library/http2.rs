@@ -3,6 +3,7 @@
 use crate::{
     engine::moment::Moment,
     event::{ChannelState, Goaway, Http2Moment},
+    report::{H2Error, Phase},
     wire::escape,
 };
 
@@ -36,22 +37,24 @@ const PING_OF_SERVER: &str = "keepalive ping not acked within timeout";
 /// Facts from the HTTP/2 library of one end.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(in crate::engine) struct Http2Said {
-    settings_sent: Moment,
-    settings_received: Moment,
+    pub(in crate::engine) settings_sent: Moment,
+    pub(in crate::engine) settings_received: Moment,
     /// The peer acknowledged this end's SETTINGS.
     acknowledged: Moment,
-    goaways: Vec<SaidGoaway>,
+    pub(in crate::engine) goaways: Vec<SaidGoaway>,
     closed: Option<(Moment, Option<Box<str>>)>,
-    ping_lost: Moment,
+    pub(in crate::engine) ping_lost: Moment,
     states: Vec<(Moment, ChannelState)>,
 }
 
 /// A GOAWAY frame.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-struct SaidGoaway {
-    at: Moment,
-    sent: bool,
-    goaway: Goaway,
+pub(in crate::engine) struct SaidGoaway {
+    pub(in crate::engine) at: Moment,
+    /// By this end.
+    pub(in crate::engine) sent: bool,
+    pub(in crate::engine) code: u32,
+    pub(in crate::engine) debug: Box<str>,
 }
 
 impl Http2Said {
@@ -75,6 +78,9 @@ impl Http2Said {
             }
             Http2Moment::PingLost => self.ping_lost.set_once(at),
             Http2Moment::Channel(state) => {
+                if *state == ChannelState::Ready {
+                    self.settings_received.set_once(at);
+                }
                 if self.states.len() < STATES {
                     self.states.push((at, *state));
                 }
@@ -87,9 +93,29 @@ impl Http2Said {
             self.goaways.push(SaidGoaway {
                 at,
                 sent,
-                goaway: goaway.clone(),
+                code: goaway.code,
+                debug: goaway.debug.as_str().into(),
             });
         }
+    }
+
+    /// How far it came, where that is further than TLS.
+    pub(in crate::engine) fn phase(&self, is_client: bool) -> Option<Phase> {
+        let (client, server) = if is_client {
+            (self.settings_sent, self.settings_received)
+        } else {
+            (self.settings_received, self.settings_sent)
+        };
+        match (client.happened(), server.happened()) {
+            (true, true) => Some(Phase::H2Ready),
+            (true, false) => Some(Phase::H2PrefaceSent),
+            (false, _) => None,
+        }
+    }
+
+    /// Milliseconds between this end's SETTINGS and their acknowledgement.
+    pub(in crate::engine) fn acknowledged_after(&self) -> Option<f64> {
+        self.acknowledged.ms_since(self.settings_sent)
     }
 
     /// How far it came, in words.
@@ -123,14 +149,15 @@ impl Http2Said {
 
 impl SaidGoaway {
     fn words(&self) -> String {
-        let Goaway { code, debug } = &self.goaway;
-        let shown: String = debug.chars().take(SHOWN).collect();
+        let code = self.code;
+        let name = H2Error::of(code).map_or("of no known code", H2Error::label);
+        let shown: String = self.debug.chars().take(SHOWN).collect();
         let debug = match shown.as_bytes() {
             [] => String::new(),
             bytes => format!(" \"{}\"", escape(bytes)),
         };
         let direction = if self.sent { "sent" } else { "received" };
-        format!("HTTP/2 GOAWAY {code}{debug} {direction}")
+        format!("HTTP/2 GOAWAY {code} {name}{debug} {direction}")
     }
 }
 
@@ -182,7 +209,10 @@ mod tests {
             panic!("{said:?}");
         };
         assert_eq!(*when, at(5));
-        assert!(fact.starts_with(r#"HTTP/2 GOAWAY 12 "\u{1b}[2J"#), "{fact}");
+        assert!(
+            fact.starts_with(r#"HTTP/2 GOAWAY 12 INADEQUATE_SECURITY "\u{1b}[2J"#),
+            "{fact}"
+        );
         assert!(fact.chars().all(|each| !each.is_control()) && fact.len() < 256);
     }
 

@@ -101,7 +101,7 @@ impl Tracker {
         connection.touch(at);
         connection.found_process(ProcessSource::Library, &event.task, &mut self.names);
         let moment = connection.moment(at);
-        let said = &mut connection.tls_mut().http2_said;
+        let said = &mut connection.http2.get_or_insert_default().said;
         said.get_or_insert_default().take(&event.moment, moment);
         Some(id)
     }

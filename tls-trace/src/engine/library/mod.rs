@@ -12,7 +12,7 @@ use crate::{
     report::{Cause, EarlyData, EarlyDataOutcome, EarlyDataReason, JoinKey, Library},
 };
 
-pub(super) use self::http2::Http2Said;
+pub(super) use self::http2::{Http2Said, SaidGoaway};
 pub use self::{go::known as known_go_error, http2::known as known_http2_text, join::Joins};
 
 /// `SSL_AD_REASON_OFFSET`: this much more than the description of an alert that was received.

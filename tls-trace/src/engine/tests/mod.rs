@@ -10,6 +10,7 @@ mod early_data;
 mod handshakes;
 mod holder;
 mod http2;
+mod http2_said;
 mod late_hello;
 mod library;
 mod order;

@@ -29,6 +29,9 @@ pub(super) fn judge(case: &Case, tls: &Handshake) -> Judgement {
     if let Some(judgement) = told {
         return judgement;
     }
+    if let Some((outcome, initiator, cause)) = http2::told(case) {
+        return judgement(outcome, initiator, cause, Confidence::Certain);
+    }
     let (client, server) = (case.client(), other(case.client()));
     let at_once = || alpn_rejected(case, tls).then_some((client, Cause::AlpnRejectedByApp));
     let rejected = rejection(tls).map(|why| (server, why)).or_else(at_once);

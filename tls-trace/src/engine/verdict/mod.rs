@@ -124,7 +124,7 @@ impl Case<'_> {
     }
 
     /// Whether this end had ended TCP already.
-    fn left_before(&self, end: End, at: Moment) -> bool {
+    pub(super) fn left_before(&self, end: End, at: Moment) -> bool {
         let at = at.timestamp(self.connection.first);
         self.close.by == Some(end) && self.close.at.is_some_and(|closed| closed < at)
     }
