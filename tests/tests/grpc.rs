@@ -17,7 +17,8 @@ use tls_trace_tests::{
 fn too_many_pings() {
     for build in [Build::Now, Build::Stripped, Build::Before] {
         truth(&[grpc::program()], |case| {
-            flap(case, build, "server", "client calls=1 ping=50")?;
+            let client = format!("client calls=1 ping={}", milliseconds(0.05));
+            flap(case, build, "server", &client)?;
             case.expect(both(|end| {
                 let cause = Cause::H2GoawayTooManyPings;
                 ready(end.broken(Initiator::ServerApp, cause))
@@ -32,7 +33,8 @@ fn too_many_pings() {
 fn max_connection_age() {
     for build in [Build::Now, Build::Before] {
         truth(&[grpc::program()], |case| {
-            flap(case, build, "server age=300", "client calls=1")?;
+            let server = format!("server age={}", milliseconds(0.3));
+            flap(case, build, &server, "client calls=1")?;
             case.expect(both(|end| graceful(end, Cause::H2GoawayMaxAge, "max_age")))
         });
     }
@@ -41,11 +43,17 @@ fn max_connection_age() {
 #[test]
 fn max_connection_idle() {
     truth(&[grpc::program()], |case| {
-        flap(case, Build::Stripped, "server idle=300", "client calls=1")?;
+        let server = format!("server idle={}", milliseconds(0.3));
+        flap(case, Build::Stripped, &server, "client calls=1")?;
         case.expect(both(|end| {
             graceful(end, Cause::H2GoawayMaxIdle, "max_idle")
         }))
     });
+}
+
+/// A time for the programs' options: as many seconds as [`seconds`] makes of it.
+fn milliseconds(of: f64) -> u128 {
+    seconds(of).as_millis()
 }
 
 /// Runs both ends until the client's channel is not ready any more.
@@ -135,8 +143,8 @@ fn settings_never_come() {
         truth(&[grpc::program()], |case| {
             let peer = build.hooked()?;
             let _server = peer.serve(case.port(), server)?;
-            let patience = seconds(1.0).as_millis();
-            let client = peer.connect(case.address(), &format!("client patience={patience}"))?;
+            let role = format!("client patience={}", milliseconds(1.0));
+            let client = peer.connect(case.address(), &role)?;
             client.until("state TRANSIENT_FAILURE")?;
             client.finish()?.success()?;
             let report = client_end(case)?;
