@@ -1,11 +1,11 @@
-//! Every way a handshake goes.
+//! Every way a handshake goes that is completed.
 
 use rstest::rstest;
 
 use super::{bytes::*, story::Story};
 use crate::{
     engine::Output,
-    event::{ResetReason, TcpState},
+    event::ResetReason,
     report::{Cause, Confidence, EarlyDataReason, Initiator, Notice, Outcome, Phase, Report, Role},
 };
 
@@ -22,7 +22,7 @@ pub(super) fn verdict(report: &Report) -> Expected {
     )
 }
 
-fn failed(phase: Phase, initiator: Initiator, cause: Cause) -> Expected {
+pub(super) fn failed(phase: Phase, initiator: Initiator, cause: Cause) -> Expected {
     (
         Outcome::Failed,
         phase,
@@ -32,7 +32,7 @@ fn failed(phase: Phase, initiator: Initiator, cause: Cause) -> Expected {
     )
 }
 
-fn likely(expected: Expected) -> Expected {
+pub(super) fn likely(expected: Expected) -> Expected {
     (
         expected.0,
         expected.1,
@@ -52,12 +52,12 @@ pub(super) fn established(initiator: Initiator) -> Expected {
     )
 }
 
-fn hello() -> Vec<u8> {
+pub(super) fn hello() -> Vec<u8> {
     client_hello(Offer::default())
 }
 
 /// A client's TLS 1.3 handshake up to the server's session tickets.
-fn client_13() -> Story {
+pub(super) fn client_13() -> Story {
     let mut story = Story::client();
     story
         .sends(hello())
@@ -135,159 +135,6 @@ fn tls12_resumed() {
     let report = story.report();
     assert_eq!(verdict(report), established(Initiator::ClientApp));
     assert_eq!(report.resumed, Some(true));
-}
-
-#[rstest]
-#[case::unknown_ca(48, Cause::CertificateUnknownCa)]
-#[case::expired(45, Cause::CertificateExpired)]
-#[case::bad(42, Cause::CertificateBad)]
-#[case::unassigned(199, Cause::OtherAlert)]
-fn certificate_rejected_in_the_clear(#[case] code: u8, #[case] cause: Cause) {
-    let mut story = Story::client();
-    story
-        .sends(hello())
-        .gets(flight_13())
-        .sends(alert(2, code))
-        .closes()
-        .gets_fin()
-        .ends();
-    let report = story.report();
-    let expected = failed(Phase::EncryptedHandshake, Initiator::ClientApp, cause);
-    assert_eq!(verdict(report), expected);
-    assert_eq!(report.alerts[0].code, code);
-}
-
-#[rstest]
-#[case::protocol_version(70, Cause::ProtocolVersion)]
-#[case::handshake_failure(40, Cause::HandshakeFailure)]
-#[case::no_application_protocol(120, Cause::NoApplicationProtocol)]
-#[case::unrecognized_name(112, Cause::UnrecognizedName)]
-fn refused_by_the_server(#[case] code: u8, #[case] cause: Cause) {
-    let mut story = Story::client();
-    story
-        .sends(hello())
-        .gets(alert(2, code))
-        .gets_fin()
-        .closes()
-        .ends();
-    let expected = failed(Phase::ClientHello, Initiator::ServerApp, cause);
-    assert_eq!(verdict(story.report()), expected);
-}
-
-#[test]
-fn a_fatal_alert_is_reported_without_waiting_for_the_socket() {
-    let mut story = Story::client();
-    story.sends(hello()).gets(alert(2, 70));
-    assert!(story.reports().is_empty());
-    story.wait(400);
-    let expected = failed(
-        Phase::ClientHello,
-        Initiator::ServerApp,
-        Cause::ProtocolVersion,
-    );
-    assert_eq!(verdict(story.report()), expected);
-    story.gets_fin().closes().ends();
-    assert_eq!(story.reports().len(), 1);
-}
-
-/// Java pads its alerts.
-#[rstest]
-#[case::plain(ALERT)]
-#[case::padded(ALERT + 16)]
-fn encrypted_alert_of_the_client(#[case] length: usize) {
-    let mut story = Story::server();
-    story
-        .gets(hello())
-        .sends(flight_13())
-        .gets([change_cipher_spec(), data(length)].concat());
-    story.gets_fin().closes().ends();
-    let expected = failed(
-        Phase::EncryptedHandshake,
-        Initiator::ClientApp,
-        Cause::EncryptedAlert,
-    );
-    assert_eq!(verdict(story.report()), likely(expected));
-}
-
-/// OpenSSL complains of a client that left.
-#[rstest]
-#[case::encrypted(data(ALERT))]
-#[case::in_the_clear(alert(2, 50))]
-fn an_alert_after_the_end_is_not_its_cause(#[case] alert: Vec<u8>) {
-    let mut story = Story::server();
-    story.gets(hello()).sends(flight_13());
-    story.gets_fin().sends(alert).closes().ends();
-    let expected = failed(
-        Phase::EncryptedHandshake,
-        Initiator::ClientApp,
-        Cause::ClosedByPeer,
-    );
-    assert_eq!(verdict(story.report()), expected);
-}
-
-#[test]
-fn certificate_required() {
-    let mut story = Story::client();
-    story
-        .sends(hello())
-        .gets(flight_13())
-        .sends([data(NO_CERTIFICATE), data(FINISHED)].concat());
-    story
-        .sends(data(100))
-        .gets(data(ALERT))
-        .gets_fin()
-        .closes()
-        .ends();
-    let expected = failed(
-        Phase::Finished,
-        Initiator::ServerApp,
-        Cause::CertificateRequired,
-    );
-    assert_eq!(verdict(story.report()), likely(expected));
-}
-
-#[test]
-fn client_certificate_rejected() {
-    let mut story = Story::server();
-    story.gets(hello()).sends(flight_13());
-    story
-        .gets([data(900), data(281), data(FINISHED)].concat())
-        .sends(data(ALERT))
-        .closes();
-    story.gets_fin().ends();
-    let expected = failed(
-        Phase::Finished,
-        Initiator::ServerApp,
-        Cause::RejectedAfterFinished,
-    );
-    assert_eq!(verdict(story.report()), likely(expected));
-}
-
-#[test]
-fn a_server_that_says_goodbye_at_once_rejects_nothing() {
-    let mut story = client_13();
-    story.gets(data(ALERT)).gets_fin().closes().ends();
-    let report = story.report();
-    assert_eq!(report.verdict.outcome, Outcome::Established);
-    assert_eq!(report.verdict.initiator, Initiator::ServerApp);
-}
-
-#[test]
-fn an_exchange_of_close_notify_rejects_nothing() {
-    let mut story = Story::client();
-    story
-        .sends(hello())
-        .gets(flight_13())
-        .sends([data(900), data(281), data(FINISHED)].concat());
-    story
-        .sends(data(ALERT))
-        .closes()
-        .gets(data(ALERT))
-        .gets_fin()
-        .ends();
-    let report = story.report();
-    assert_eq!(report.verdict.outcome, Outcome::Established);
-    assert_eq!(report.notices, [Notice::Unused]);
 }
 
 #[test]
@@ -451,221 +298,6 @@ fn hello_retry_request() {
 }
 
 #[test]
-fn plain_http_answered_in_words() {
-    let mut story = Story::client();
-    story.sends(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n");
-    let page = "HTTP/1.1 400 Bad Request\r\nServer: nginx\r\nConnection: close\r\n\r\n<html>\
-                <head><title>400 The plain HTTP request was sent to HTTPS port</title></head>";
-    story.gets(page).gets_fin().closes().ends();
-    let expected = failed(
-        Phase::Connected,
-        Initiator::ServerApp,
-        Cause::PlainHttpToTlsPort,
-    );
-    assert_eq!(verdict(story.report()), expected);
-}
-
-#[test]
-fn plain_http_answered_with_an_alert() {
-    let mut story = Story::server();
-    story
-        .gets(b"GET / HTTP/1.1\r\n\r\n")
-        .sends(alert(2, 10))
-        .closes()
-        .gets_fin()
-        .ends();
-    let expected = failed(
-        Phase::Connected,
-        Initiator::ServerApp,
-        Cause::PlainHttpToTlsPort,
-    );
-    assert_eq!(verdict(story.report()), expected);
-}
-
-#[test]
-fn plain_http_is_nobodys_business() {
-    let mut story = Story::client();
-    story
-        .sends(b"GET / HTTP/1.1\r\n\r\n")
-        .gets(b"HTTP/1.1 400 Bad Request\r\n\r\n");
-    story.gets_fin().closes().ends();
-    assert!(story.reports().is_empty());
-    assert_eq!(story.engine.stats().not_tls, 1);
-}
-
-#[rstest]
-#[case::http(&b"HTTP/1.1 400 Bad Request\r\n\r\n"[..], Initiator::ServerApp, Cause::TlsToPlainHttp)]
-#[case::ssh(&b"SSH-2.0-OpenSSH_9.2\r\n"[..], Initiator::ClientApp, Cause::NotTls)]
-fn tls_to_a_plain_port(#[case] answer: &[u8], #[case] initiator: Initiator, #[case] cause: Cause) {
-    let mut story = Story::client();
-    story.sends(hello()).gets(answer).closes().gets_fin().ends();
-    let expected = failed(Phase::ClientHello, initiator, cause);
-    assert_eq!(verdict(story.report()), expected);
-}
-
-#[test]
-fn server_silent() {
-    let mut story = Story::client();
-    story.sends(hello()).wait(3000).closes().wait(400);
-    let expected = failed(
-        Phase::ClientHello,
-        Initiator::ClientApp,
-        Cause::ServerSilent,
-    );
-    assert_eq!(verdict(story.report()), expected);
-}
-
-#[test]
-fn client_hello_lost() {
-    let mut story = Story::client();
-    story.acknowledge = false;
-    let hello = hello();
-    story.sends(&hello);
-    for pause in [200, 400, 800] {
-        story.wait(pause).retransmits(hello.len());
-    }
-    story.closes().wait(400);
-    let report = story.report();
-    let expected = failed(
-        Phase::ClientHello,
-        Initiator::ClientApp,
-        Cause::ClientHelloLost,
-    );
-    assert_eq!(verdict(report), expected);
-    assert_eq!(report.tcp.client_hello_retransmits, 3);
-    assert!(report.notices.contains(&Notice::ClientHelloRetransmitted));
-}
-
-#[test]
-fn handshake_stalled() {
-    let mut story = Story::client();
-    story
-        .sends(hello())
-        .gets(server_hello(SELECT_12))
-        .wait(2000)
-        .closes()
-        .wait(400);
-    let expected = failed(
-        Phase::ServerHello,
-        Initiator::ClientApp,
-        Cause::HandshakeStalled,
-    );
-    assert_eq!(verdict(story.report()), expected);
-}
-
-#[test]
-fn client_left_in_the_middle() {
-    let mut story = Story::client();
-    story
-        .sends(hello())
-        .gets(flight_13())
-        .closes()
-        .gets_fin()
-        .ends();
-    let expected = failed(
-        Phase::EncryptedHandshake,
-        Initiator::ClientApp,
-        Cause::ClosedByApp,
-    );
-    assert_eq!(verdict(story.report()), expected);
-}
-
-#[test]
-fn bytes_not_captured() {
-    let mut story = Story::client();
-    story.sends(hello());
-    let lost = flight_13();
-    story.counters.rcv_nxt = story
-        .counters
-        .rcv_nxt
-        .wrapping_add(u32::try_from(lost.len()).unwrap());
-    story.closes().gets_fin().ends();
-    assert_eq!(story.report().verdict.outcome, Outcome::Incomplete);
-}
-
-#[test]
-fn health_check() {
-    let mut story = Story::server();
-    story.gets_fin().closes().ends();
-    let report = story.report();
-    let expected = (
-        Outcome::Aborted,
-        Phase::Connected,
-        Initiator::ClientApp,
-        Cause::None,
-        Confidence::Certain,
-    );
-    assert_eq!(verdict(report), expected);
-}
-
-/// Whether handshakes there succeed or fail.
-#[rstest]
-#[case::completed([data(FINISHED), data(20)].concat())]
-#[case::certificate_rejected(alert(2, 48))]
-fn a_silent_client_is_a_failure_only_on_a_tls_port(#[case] answer: Vec<u8>) {
-    let mut story = Story::server();
-    story.wait(2000).closes().gets_fin().ends();
-    assert!(story.reports().is_empty());
-
-    let mut story = Story::server();
-    story
-        .gets(hello())
-        .sends(flight_13())
-        .gets(answer)
-        .gets_fin()
-        .closes()
-        .ends();
-    story.outputs.clear();
-    story.id.0 += 1;
-    story.state = TcpState::SYN_RECV;
-    story.counters.bytes_acked = 0;
-    story.counters.bytes_received = 0;
-    story.counters.snd_una = story.counters.snd_nxt;
-    story.counters.copied_seq = story.counters.rcv_nxt;
-    story
-        .turn(TcpState::ESTABLISHED)
-        .wait(2000)
-        .closes()
-        .gets_fin()
-        .ends();
-    let expected = failed(Phase::Connected, Initiator::ServerApp, Cause::ClientSilent);
-    assert_eq!(verdict(story.report()), expected);
-}
-
-#[test]
-fn tls12_client_certificate_missing() {
-    let mut story = Story::server();
-    let request = [
-        server_hello(SELECT_12),
-        handshake(11, &[0; 700]),
-        handshake(13, &[0; 10]),
-        handshake(14, &[]),
-    ];
-    story.gets(hello()).sends(request.concat());
-    story.gets([handshake(11, &[0; 3]), client_flight_12()].concat());
-    story.sends(alert(2, 40)).closes().gets_fin().ends();
-    let expected = failed(
-        Phase::EncryptedHandshake,
-        Initiator::ServerApp,
-        Cause::CertificateRequired,
-    );
-    assert_eq!(verdict(story.report()), likely(expected));
-}
-
-#[test]
-fn garbage_answered_with_an_alert() {
-    let mut story = Story::server();
-    story
-        .gets(record(22, &[]))
-        .sends(alert(2, 50))
-        .closes()
-        .gets_fin()
-        .ends();
-    let expected = failed(Phase::Connected, Initiator::ServerApp, Cause::DecodeError);
-    assert_eq!(verdict(story.report()), expected);
-}
-
-#[test]
 fn a_killed_peer_breaks_what_looks_like_an_orderly_end() {
     let mut story = Story::pair();
     let finished = [change_cipher_spec(), data(FINISHED)].concat();
@@ -711,32 +343,6 @@ fn a_killed_peer_breaks_what_looks_like_an_orderly_end() {
             (Outcome::Broken, Cause::ProcessKilled)
         ]
     );
-}
-
-#[test]
-fn open_before_the_trace_began() {
-    let mut story = Story::existing();
-    story
-        .sends(data(100))
-        .gets(data(200))
-        .closes()
-        .gets_fin()
-        .ends();
-    let report = story.report();
-    assert_eq!(report.verdict.outcome, Outcome::Incomplete);
-    assert!(
-        !story
-            .outputs
-            .iter()
-            .any(|output| matches!(output, Output::Handshake(_)))
-    );
-}
-
-#[test]
-fn open_before_the_trace_began_and_not_tls() {
-    let mut story = Story::existing();
-    story.sends(b"EHLO x\r\n").closes().gets_fin().ends();
-    assert!(story.reports().is_empty());
 }
 
 /// Servers close once they have said `close_notify`; a client that has read it may be faster.

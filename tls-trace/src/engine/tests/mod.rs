@@ -1,5 +1,6 @@
 //! The judge, told by hand-made events.
 
+mod alerts;
 mod any_events;
 mod bytes;
 mod captures;
@@ -19,3 +20,4 @@ mod prefaces;
 mod resting;
 mod session;
 mod story;
+mod unfinished;
