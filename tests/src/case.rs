@@ -17,10 +17,11 @@ use nix::sys::socket::{
 use tls_trace::report::Report;
 
 use crate::{
-    actor, environment,
+    actor, capture, environment,
     expect::{Expected, compare},
     seconds,
     tracer::{Mark, Tracer},
+    vantage,
 };
 
 /// As [`truth`], but the tracer hooks no TLS library. For all cases of a test binary, or for none.
@@ -43,9 +44,19 @@ pub fn truth(programs: &[&str], body: impl FnOnce(&Case) -> Result<()>) {
         return;
     }
     let result = environment::have_programs(name, programs)
-        .and_then(|all| if all { body(&Case::start()?) } else { Ok(()) });
+        .and_then(|all| if all { run(name, body) } else { Ok(()) });
     if let Err(error) = result {
         panic!("{name}: {error:#}");
+    }
+}
+
+fn run(name: &str, body: impl FnOnce(&Case) -> Result<()>) -> Result<()> {
+    let case = Case::start()?;
+    capture::begin_case(name, case.port)?;
+    body(&case)?;
+    match capture::end_case()? {
+        Some(captured) => vantage::compare(&case.reports(), &captured),
+        None => Ok(()),
     }
 }
 

@@ -61,6 +61,21 @@ pub fn gnutls(server: SocketAddr, ca: &str) -> Program {
     ))
 }
 
+/// curl with BoringSSL, as a browser of that name says hello; `folder` is where Python finds it.
+#[must_use]
+pub fn browser(server: SocketAddr, ca: &str, folder: &str, name: &str) -> Program {
+    let script = "import sys; from curl_cffi import requests; \
+                  url, ca, name = sys.argv[1:]; \
+                  requests.get(url, verify=ca, impersonate=name, timeout=5)";
+    Program::new("python3")
+        .env("PYTHONPATH", folder)
+        .arg("-c")
+        .arg(script)
+        .arg(format!("https://{server}/"))
+        .arg(ca)
+        .arg(name)
+}
+
 /// A Node client.
 #[must_use]
 pub fn node(server: SocketAddr, ca: &str) -> Program {

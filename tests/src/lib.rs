@@ -21,16 +21,19 @@
 //! `TLS_TRACE_TEST_SLOW=8` makes all deadlines eight times as long (emulated machines).
 
 pub mod actor;
+pub mod capture;
 pub mod certificates;
 pub mod clients;
 pub mod fault;
 pub mod go;
 pub mod grpc;
 pub mod netns;
+pub mod nss;
 pub mod program;
 pub mod scenes;
 pub mod servers;
 pub mod tshark;
+pub mod vantage;
 
 mod case;
 mod environment;

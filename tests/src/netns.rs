@@ -15,6 +15,7 @@ use anyhow::{Context, Result, anyhow, ensure};
 use nix::sched::{CloneFlags, setns};
 
 use crate::{
+    capture,
     environment::{alive, find, owner},
     program::{Finished, Program},
 };
@@ -142,6 +143,7 @@ impl Pair {
         server.ip("link set wire up\n\
              address add 10.77.0.2/24 dev wire\n\
              address add fd77::2/64 dev wire nodad\n")?;
+        capture::also_in(&client)?;
         Ok(Self { client, server })
     }
 
@@ -156,6 +158,12 @@ impl Pair {
     pub fn address_v6(&self, port: u16) -> SocketAddr {
         let ip = Ipv6Addr::new(0xfd77, 0, 0, 0, 0, 0, 0, 2);
         SocketAddr::new(IpAddr::V6(ip), port)
+    }
+}
+
+impl Drop for Pair {
+    fn drop(&mut self) {
+        capture::end_in_namespaces();
     }
 }
 

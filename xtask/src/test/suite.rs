@@ -27,6 +27,9 @@ pub const GO_CLIENT: &str = "TLS_TRACE_TEST_GO_CLIENT";
 /// Tells the truth suite where its HTTP/2 programs are.
 pub const GRPC: &str = "TLS_TRACE_TEST_GRPC";
 
+/// Tells the truth suite where Python finds a client of BoringSSL.
+const BORINGSSL: &str = "TLS_TRACE_TEST_BORINGSSL";
+
 /// The package of the truth suite.
 pub const PACKAGE: &str = "tls-trace-tests";
 
@@ -55,6 +58,9 @@ pub fn machine(root: &Path) -> Result<Outcome> {
         .args(["test", "--package", PACKAGE, "--no-fail-fast"])
         .env(BINARY, binary)
         .env("TLS_TRACE_TEST_STRICT", "1");
+    if let Some(folder) = setup::boringssl::find(root) {
+        cargo.env(BORINGSSL, folder);
+    }
     if let Some(go) = setup::go::find(root) {
         // The suite builds Go programs in several ways.
         let path = env::var_os("PATH").unwrap_or_default();
