@@ -57,6 +57,7 @@ pub fn machine(root: &Path) -> Result<Outcome> {
     cargo
         .args(["test", "--package", PACKAGE, "--no-fail-fast"])
         .env(BINARY, binary)
+        .env("TLS_TRACE_TEST_CAPTURES", "1")
         .env("TLS_TRACE_TEST_STRICT", "1");
     if let Some(folder) = setup::boringssl::find(root) {
         cargo.env(BORINGSSL, folder);
