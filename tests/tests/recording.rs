@@ -52,6 +52,8 @@ fn the_flight_recorder_has_what_was_reported() {
         ensure!(status.success(), "{status}");
         ensure_begins_with(&replay(&last)?, &live)?;
 
+        of_redacted(&last, &live)?;
+
         let signalled = daemon.sigusr1()?;
         ensure!(signalled.starts_with(&folder), "{}", signalled.display());
         ensure_begins_with(&replay(&signalled)?, &live)?;
@@ -202,6 +204,32 @@ fn replay(file: &Path) -> Result<Vec<String>> {
     ensure!(matches!(code, Some(0 | 1)), "{output:?}");
     let text = String::from_utf8(output.stdout)?;
     Ok(text.lines().map(str::to_owned).collect())
+}
+
+/// `record --redact`: the same verdicts, under other names.
+fn of_redacted(recording: &Path, live: &[String]) -> Result<()> {
+    let redacted = recording.with_extension("redacted.tlsrec");
+    let status = Command::new(binary()?)
+        .args(["record", "--redact", "--from"])
+        .args([recording, &redacted])
+        .status()?;
+    ensure!(status.success(), "{status}");
+    let lines = replay(&redacted)?;
+    ensure!(lines.len() >= live.len(), "{lines:#?}");
+    for (line, original) in lines.iter().zip(live) {
+        let [report, original]: [Report; 2] =
+            [serde_json::from_str(line)?, serde_json::from_str(original)?];
+        let fields = |report: &Report| {
+            let verdict = &report.verdict;
+            (
+                (verdict.outcome, verdict.phase, verdict.initiator),
+                (verdict.cause, verdict.confidence),
+            )
+        };
+        ensure!(fields(&report) == fields(&original), "\n{line}");
+        ensure!(report.comm != original.comm || original.comm.is_none());
+    }
+    Ok(())
 }
 
 /// More may follow: connections that were open when the recording ends.
