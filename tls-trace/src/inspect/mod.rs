@@ -281,12 +281,21 @@ fn inspect_elf(elf: &Elf, symbols: &Symbols) -> Result<Inspection, Error> {
     libraries.extend(boringssl::find(elf, symbols)?);
     libraries.extend(gnutls::find(elf, symbols)?);
     libraries.extend(go::find(elf, names()?)?);
-    let coverage = coverage::of(elf, symbols, &libraries)?;
+    let mut coverage = coverage::of(elf, symbols, &libraries)?;
     let stripped = coverage.may_be_boringssl().then(|| stripped::find(elf));
+    let stripped = stripped.flatten();
+    if let Some(found) = &stripped
+        && let Some(library) = found.library(elf)?
+    {
+        let by = vec![library.family];
+        let except = Vec::new();
+        coverage = Coverage::Covered { by, except };
+        libraries.push(library);
+    }
     Ok(Inspection {
         architecture: elf.architecture,
         build_id: elf.build_id(),
-        stripped: stripped.flatten(),
+        stripped,
         coverage,
         libraries,
     })

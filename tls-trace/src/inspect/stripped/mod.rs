@@ -24,6 +24,10 @@ pub use self::{
     boringssl::find,
     votes::{Vote, Votes},
 };
+use super::{
+    Elf, Error, Family, Finding, Hook, Library, Member, Offsets, ReadAt, functions,
+    symbols::Function,
+};
 
 /// What was found in a file, and why not more.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -46,6 +50,76 @@ pub struct Stripped {
     pub hooks: Vec<Located>,
     /// Members of structs.
     pub members: Vec<Witnessed>,
+}
+
+impl Stripped {
+    /// The library as one with symbols; None where not so much was found that its connections could be
+    /// told.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub fn library(&self, elf: &Elf) -> Result<Option<Library>, Error> {
+        let state = self.offset("ssl.s3");
+        let (true, Some(state)) = (self.grade >= Grade::Medium, state) else {
+            return Ok(None);
+        };
+        let hook = |located: &Located| {
+            let function = Function {
+                address: located.address,
+                size: located.size,
+            };
+            let place = functions::place(elf, function)?;
+            let name = located.name.name();
+            Ok(Hook { name, place })
+        };
+        let hooks = self.hooks.iter().map(hook).collect::<Result<_, Error>>()?;
+        let mut members = vec![member("ssl.s3", vec![state], 8)];
+        let beside = |name, from, distance: u32, width| {
+            let path = vec![state, self.offset(from)?.checked_add(distance)?];
+            Some(member(name, path, width))
+        };
+        members.extend(beside(
+            "ssl.early_data_reason",
+            "s3.early_data_reason",
+            0,
+            4,
+        ));
+        members.extend(beside("ssl.alpn_selected", "s3.alpn_selected", 0, 8));
+        members.extend(beside("ssl.alpn_selected_len", "s3.alpn_selected", 8, 8));
+        Ok(Some(Library {
+            family: Family::Boringssl,
+            version: None,
+            hooks,
+            members,
+            itabs: Vec::new(),
+        }))
+    }
+
+    /// Where a member is that may be read.
+    fn offset(&self, name: &str) -> Option<u32> {
+        let mut members = self.members.iter();
+        let member = members.find(|member| member.name == name)?;
+        member.offset.filter(|_| member.is_verified())
+    }
+
+    /// Whether its functions still begin with the bytes that were seen: to be asked right before they
+    /// are probed.
+    pub fn is_still_in(&self, file: &dyn ReadAt) -> bool {
+        self.hooks.iter().all(|hook| {
+            let mut head = [0; HEAD];
+            let read = file.read_at(&mut head, hook.offset);
+            matches!(read, Ok(HEAD)) && head == hook.head
+        })
+    }
+}
+
+fn member(name: &'static str, path: Vec<u32>, width: u8) -> Member {
+    let finding = Finding::Binary(Offsets {
+        path,
+        width,
+        bits: None,
+    });
+    Member { name, finding }
 }
 
 /// How far what was found can be trusted.
@@ -179,7 +253,6 @@ pub struct Located {
     /// Offset of its first instruction in the file: what the kernel's uprobes take.
     pub offset: u64,
     /// Its address as linked.
-    #[serde(skip)]
     pub address: u64,
     /// Length of its code; 0: not known.
     pub size: u64,

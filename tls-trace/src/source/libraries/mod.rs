@@ -122,7 +122,17 @@ impl Observer for Hooks {
         let mut by = Vec::new();
         let mut hooks = Vec::new();
         for library in &inspection.libraries {
-            match hook(&mut self.hookers, file, library) {
+            // What names do not vouch for must be what it was, to the last moment.
+            let found = inspection.stripped.as_ref();
+            let is_changed = library.family == Family::Boringssl
+                && found.is_some_and(|found| !found.is_still_in(file));
+            let hooked = if is_changed {
+                let changed = "it was changed after it was looked at";
+                Some(Err(NotHooked(changed.to_owned())))
+            } else {
+                hook(&mut self.hookers, file, library)
+            };
+            match hooked {
                 Some(Ok(hooked)) => {
                     tracing::debug!(?id, family = library.family.label(), "hooked");
                     hooks.push(hooked);

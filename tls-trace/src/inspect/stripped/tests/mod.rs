@@ -88,6 +88,44 @@ fn the_sample_is_found_and_graded() {
     );
 }
 
+/// A file written over between the search and the probe.
+#[test]
+fn a_file_that_was_changed_since_is_told() {
+    let program = sample::boringssl();
+    let found = look(&program.bytes).unwrap().unwrap();
+    assert!(found.is_still_in(&program.bytes));
+    for hook in &found.hooks {
+        let at = usize::try_from(hook.offset).unwrap();
+        for byte in at..at + HEAD {
+            let mut bytes = program.bytes.clone();
+            bytes[byte] ^= 1;
+            assert!(!found.is_still_in(&bytes), "{byte:#x}");
+        }
+        let mut bytes = program.bytes.clone();
+        bytes.truncate(at + HEAD - 1);
+        assert!(!found.is_still_in(&bytes));
+    }
+}
+
+/// The rest of the program need not know that there were no symbols.
+#[test]
+fn it_is_a_library_like_others() {
+    let program = sample::boringssl();
+    let inspection = inspect_source(&program.bytes, Limits::default()).unwrap();
+    let by = vec![Family::Boringssl];
+    let except = Vec::new();
+    assert_eq!(inspection.coverage, Coverage::Covered { by, except });
+    let [library] = &inspection.libraries[..] else {
+        panic!("{inspection:?}");
+    };
+    let alerts = |hook: &&Hook| hook.name == "ssl_send_alert" && hook.place.is_some();
+    assert_eq!(library.hooks.iter().filter(alerts).count(), 2);
+    assert_eq!(library.offsets("ssl.s3").unwrap().path, [0x30]);
+    let reason = library.offsets("ssl.early_data_reason").unwrap();
+    assert_eq!(reason.path, [0x30, 0x100]);
+    assert!(inspection.stripped.is_some());
+}
+
 /// Where the unwind table says that a function begins elsewhere, it is not probed.
 #[test]
 fn a_function_that_begins_elsewhere_is_refused() {
