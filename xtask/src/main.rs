@@ -2,6 +2,7 @@
 
 mod bench;
 mod ebpf;
+mod matrix;
 mod offsets;
 mod process;
 mod setup;
@@ -39,6 +40,8 @@ enum Task {
     Test(test::Arguments),
     /// Set up, build, and measure what tls-trace costs and what it can take.
     Bench(bench::Arguments),
+    /// Set up, build, and let every TLS program shake hands with every other (docs/compatibility.md).
+    Matrix(matrix::Arguments),
     /// Set up, build, and print what delay and loss do to handshakes (docs/netem.md), from a VM.
     Netem,
     /// Set up, build, and run the daemon.
@@ -83,6 +86,7 @@ fn run(task: Task) -> Result<ExitCode> {
         Task::Vm(arguments) => arguments.run(&root),
         Task::Test(arguments) => arguments.run(&root),
         Task::Bench(arguments) => arguments.run(&root),
+        Task::Matrix(arguments) => arguments.run(&root),
         Task::Netem => test::netem(&root),
         Task::Run { arguments } => {
             setup::toolchain(&root)?;
