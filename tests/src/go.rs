@@ -4,25 +4,21 @@ use std::{
     env, fs,
     net::{Ipv4Addr, SocketAddr},
     path::PathBuf,
-    sync::{OnceLock, mpsc},
-    thread,
+    sync::OnceLock,
 };
 
 use anyhow::{Context as _, Result, anyhow, ensure};
 use tls_trace::report::Cause;
 
 use crate::{
-    Tracer,
-    case::free_port,
     certificates::Certificates,
-    environment::{scratch, seconds},
+    environment::scratch,
+    hooked,
     program::{Program, Running},
 };
 
 /// A built program.
 const BUILT: &str = "TLS_TRACE_TEST_GO_CLIENT";
-/// Handshakes until the tracer has to have hooked a program.
-const PATIENCE: usize = 120;
 
 /// The program that [`client`] needs.
 #[must_use]
@@ -84,22 +80,7 @@ impl Peer {
     /// Waits until it is hooked, and runs it as long as this process does, so that it stays so.
     fn keep_hooked(&self) -> Result<()> {
         let peer = self.clone();
-        let (hooked, wait) = mpsc::channel();
-        // A program ends with the thread that started it, a test's thread with the test.
-        thread::Builder::new()
-            .name("go peer".into())
-            .spawn(move || match peer.wait_until_hooked() {
-                Ok(_running) => {
-                    let _ = hooked.send(Ok(()));
-                    loop {
-                        thread::park();
-                    }
-                }
-                Err(error) => {
-                    let _ = hooked.send(Err(error));
-                }
-            })?;
-        wait.recv()?
+        hooked::keep(move || peer.wait_until_hooked())
     }
 
     /// Builds it with these flags by a version of Go, `go1.22.12`; this machine's if `None`.
@@ -135,26 +116,13 @@ impl Peer {
     /// # Errors
     /// It never does.
     pub fn wait_until_hooked(&self) -> Result<Running> {
-        let tracer = Tracer::shared()?;
-        let (mark, port) = (tracer.mark(), free_port()?);
-        let server = self.serve(port, &Certificates::shared()?.good(), "")?;
-        for _ in 0..PATIENCE {
+        let certificate = Certificates::shared()?.good();
+        let serve = |port| self.serve(port, &certificate, "");
+        let shake_hands = |port| {
             let address = (Ipv4Addr::LOCALHOST, port).into();
-            self.client(address, "").run()?.said("ok")?;
-            let hooked = tracer.wait(seconds(0.5), mark, |reports| {
-                let mut own = reports.iter().filter(|report| report.local.port() == port);
-                own.any(|report| report.library.is_some())
-            })?;
-            if hooked {
-                return Ok(server);
-            }
-        }
-        ensure!(
-            tracer.stderr().is_empty(),
-            "not hooked: {}",
-            tracer.stderr()
-        );
-        Err(anyhow!("not hooked")).context(self.path.display().to_string())
+            self.client(address, "").run()?.said("ok").map(drop)
+        };
+        hooked::wait_until_hooked(serve, shake_hands).context(self.path.display().to_string())
     }
 
     /// The alert by which its servers ask for a certificate in vain, `certificate_required` in TLS 1.3

@@ -21,12 +21,14 @@
 //! `TLS_TRACE_TEST_SLOW=8` makes all deadlines eight times as long (emulated machines).
 
 pub mod actor;
+pub mod boringssl;
 pub mod capture;
 pub mod certificates;
 pub mod clients;
 pub mod fault;
 pub mod go;
 pub mod grpc;
+pub mod hooked;
 pub mod netns;
 pub mod nss;
 pub mod program;
@@ -34,6 +36,7 @@ pub mod scenes;
 pub mod servers;
 pub mod tshark;
 pub mod vantage;
+pub mod words;
 
 mod case;
 mod environment;

@@ -3,7 +3,7 @@
 use anyhow::{Result, ensure};
 use tls_trace::{
     event::LibraryName,
-    report::{Cause, Initiator, Notice, Phase, Report},
+    report::{Cause, Initiator, Notice, Phase},
 };
 use tls_trace_tests::{
     Case, Expected, both,
@@ -11,6 +11,7 @@ use tls_trace_tests::{
     client, clients,
     program::{Finished, Program},
     server, servers, truth,
+    words::{said, verified},
 };
 
 /// `SSL_R_CERTIFICATE_VERIFY_FAILED`.
@@ -348,22 +349,4 @@ fn shake_hands(case: &Case, server: Program, client: Program) -> Result<Finished
     // The server may be slower to see the end.
     case.wait_for(2)?;
     Ok(finished)
-}
-
-fn said(number: u32, name: &'static str) -> impl Fn(&Report) -> bool {
-    move |report| {
-        let library = report.library.as_ref();
-        library.is_some_and(|library| {
-            library.reason == Some(number) && library.reason_name.as_deref() == Some(name)
-        })
-    }
-}
-
-fn verified(result: u32, name: &'static str) -> impl Fn(&Report) -> bool {
-    move |report| {
-        let library = report.library.as_ref();
-        library.is_some_and(|library| {
-            library.verify_result == Some(result) && library.verify_name.as_deref() == Some(name)
-        })
-    }
 }

@@ -55,6 +55,8 @@ impl Kind {
     /// [`Http2Record`]: a control frame of HTTP/2 or what an end makes of it; detail is an
     /// [`Http2Moment`].
     pub const HTTP2: Self = Self(11);
+    /// [`SessionRecord`]: the same of GnuTLS and BoringSSL.
+    pub const SESSION: Self = Self(12);
 }
 
 /// The `detail` of a record whose hook could not tell.
@@ -336,6 +338,10 @@ impl LibraryMoment {
     pub const ERROR: Self = Self(2);
     /// The session object is being freed.
     pub const FREED: Self = Self(3);
+    /// The library sends a fatal alert.
+    pub const ALERT_SENT: Self = Self(4);
+    /// The peer's certificate was verified, and is not good.
+    pub const VERIFIED: Self = Self(5);
 }
 
 abi! {
@@ -448,6 +454,129 @@ abi! {
         pub session_alpn: u32,
         /// `SSL_SESSION::ext.alpn_selected_len` in it.
         pub session_alpn_length: u32,
+    }
+}
+
+/// Whose [`SessionRecord`] it is.
+#[repr(transparent)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(
+    feature = "user",
+    derive(
+        zerocopy::FromBytes,
+        zerocopy::IntoBytes,
+        zerocopy::Immutable,
+        zerocopy::KnownLayout
+    )
+)]
+pub struct SessionLibrary(pub u32);
+
+impl SessionLibrary {
+    /// GnuTLS.
+    pub const GNUTLS: Self = Self(1);
+    /// BoringSSL.
+    pub const BORINGSSL: Self = Self(2);
+}
+
+/// Bytes of [`SessionRecord::sample`]: `SSL3_STATE` has ClientHello.random at 48 in all builds seen, and
+/// no secrets before its read buffer's end.
+pub const SAMPLE: usize = 128;
+
+abi! {
+    /// GnuTLS's or BoringSSL's own view of a session.
+    pub struct SessionRecord, size 352 {
+        /// Start. The cookie is of the socket that the session is over, 0 where it hides that.
+        pub header: Header,
+        /// Current task, the one that called the library.
+        pub task: Task,
+        /// Address of the session object in the process.
+        pub session: u64,
+        /// ClientHello.random; zero where it was not seen, or where it is, is not known.
+        pub random: [u8; 32],
+        /// Application protocol selected, as much as fits.
+        pub alpn: [u8; 64],
+        /// BoringSSL where the random's place is not known: the first bytes of the struct it is in.
+        pub sample: [u8; SAMPLE],
+        /// Fields that were read, [`FIELD_VERSION`] and following.
+        pub fields: u32,
+        /// Which library.
+        pub library: SessionLibrary,
+        /// [`LibraryMoment::ERROR`]: the library's number, of GnuTLS without its sign; else 0.
+        pub reason: u32,
+        /// Description of the alert from the peer; [`NO_DETAIL`]: none, or not known.
+        pub alert_received: u32,
+        /// [`LibraryMoment::ALERT_SENT`]: its description; [`NO_DETAIL`]: none.
+        pub alert_sent: u32,
+        /// GnuTLS: `gnutls_protocol_t`.
+        pub version: u32,
+        /// The session is the server's.
+        pub server: u32,
+        /// The session is resumed.
+        pub resumed: u32,
+        /// GnuTLS: `HSK_EARLY_DATA_ACCEPTED`, 0 or 1. BoringSSL: `ssl_early_data_reason_t`.
+        pub early_data: u32,
+        /// GnuTLS, [`LibraryMoment::VERIFIED`]: `gnutls_certificate_status_t`.
+        pub verify_status: u32,
+        /// Length of the application protocol selected, 0: none.
+        pub alpn_length: u32,
+        /// Attach cookie: index of the file in the loader's table.
+        pub file: u32,
+        /// [`LOOSE`].
+        pub flags: u32,
+        /// Bytes of `sample`, 0 or [`SAMPLE`].
+        pub sample_length: u32,
+    }
+}
+
+abi! {
+    /// Where fields are in one build of GnuTLS, in bytes from the session object; [`UNAVAILABLE`] for those
+    /// that are not known. One entry of the map `FILES` for each hooked file.
+    pub struct GnutlsOffsets, size 48 {
+        /// `security_parameters.client_random`, 32 bytes.
+        pub client_random: u32,
+        /// `security_parameters.entity`: 1 is a server, 2 a client.
+        pub entity: u32,
+        /// `security_parameters.pversion`, a pointer.
+        pub version: u32,
+        /// `version_entry_st.id` in what that points to.
+        pub version_id: u32,
+        /// `internals.resumed`, 1 byte.
+        pub resumed: u32,
+        /// `internals.last_alert`.
+        pub alert: u32,
+        /// `internals.transport_recv_ptr`, a pointer or a descriptor.
+        pub descriptor: u32,
+        /// `internals.hsk_flags`.
+        pub handshake_flags: u32,
+        /// Pointer to the private data of the ALPN extension.
+        pub alpn: u32,
+        /// `selected_protocol` in it, a pointer.
+        pub alpn_selected: u32,
+        /// `selected_protocol_size` in it.
+        pub alpn_length: u32,
+        /// Zero.
+        pub reserved: u32,
+    }
+}
+
+abi! {
+    /// Where fields are in one build of BoringSSL, in bytes; [`UNAVAILABLE`] for those that are not known.
+    /// One entry of the map `FILES` for each hooked file.
+    pub struct BoringsslOffsets, size 28 {
+        /// Pointer to `SSL3_STATE` in the `SSL` object; the members below but `server` are in it.
+        pub s3: u32,
+        /// `client_random`, 32 bytes.
+        pub client_random: u32,
+        /// `early_data_reason`.
+        pub early_data_reason: u32,
+        /// `alpn_selected`, a pointer.
+        pub alpn: u32,
+        /// Its length, 8 bytes.
+        pub alpn_length: u32,
+        /// `SSL::server`, the byte that has its bit.
+        pub server: u32,
+        /// Number of that bit.
+        pub server_bit: u32,
     }
 }
 

@@ -3,7 +3,8 @@
 use zerocopy::FromBytes;
 
 use crate::{
-    GoRecord, Header, Http2Record, Kind, LibraryRecord, SegmentRecord, SignalRecord, SocketRecord,
+    GoRecord, Header, Http2Record, Kind, LibraryRecord, SegmentRecord, SessionRecord, SignalRecord,
+    SocketRecord,
 };
 
 /// A decoded record.
@@ -21,6 +22,8 @@ pub enum Record<'a> {
     Go(&'a GoRecord),
     /// [`Kind::HTTP2`].
     Http2(&'a Http2Record),
+    /// [`Kind::SESSION`].
+    Session(&'a SessionRecord),
 }
 
 /// Why bytes are not a record.
@@ -82,6 +85,9 @@ impl<'a> Record<'a> {
                 .map_err(|_| truncated),
             Kind::HTTP2 => Http2Record::ref_from_prefix(bytes)
                 .map(|(record, _)| Self::Http2(record))
+                .map_err(|_| truncated),
+            Kind::SESSION => SessionRecord::ref_from_prefix(bytes)
+                .map(|(record, _)| Self::Session(record))
                 .map_err(|_| truncated),
             Kind(unknown) => Err(ParseRecordError::UnknownKind(unknown)),
         }

@@ -8,9 +8,14 @@
     clippy::must_use_candidate,
     reason = "a program is one function to the kernel's stack limit and to the verifier's bounds"
 )]
+#![expect(
+    clippy::incompatible_msrv,
+    reason = "eBPF programs have a toolchain of their own, which is newer"
+)]
 
 pub mod kernel;
 pub mod output;
+pub mod session;
 pub mod socket;
 pub mod user;
 

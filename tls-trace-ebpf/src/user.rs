@@ -39,3 +39,23 @@ pub fn copy<const N: usize>(to: &mut [u8; N], from: u64, length: u64) -> bool {
         unsafe { bpf_probe_read_user_raw(to.as_mut_ptr().cast(), size, from as *const c_void) };
     result == 0
 }
+
+/// Copies what a pointer and a length of an object name, as much as fits; its length, `None` where
+/// that is not known.
+#[inline(always)]
+pub fn text(base: u64, pointer: u32, length: u32, to: &mut [u8; 64]) -> Option<u32> {
+    *to = [0; 64];
+    let pointer = field::<u64>(base, pointer)?;
+    let length = field::<u32>(base, length)?;
+    if pointer == 0 || length == 0 {
+        return Some(0);
+    }
+    copy(to, pointer, u64::from(length)).then_some(length)
+}
+
+/// 32 random bytes of an object, unless they are zero or their offset is not known.
+#[inline(always)]
+pub fn random(base: u64, offset: u32) -> Option<[u64; 4]> {
+    let random = field::<[u64; 4]>(base, offset)?;
+    (random[0] | random[1] | random[2] | random[3] != 0).then_some(random)
+}

@@ -197,7 +197,8 @@ pub struct LibraryEvent {
     pub session_alpn: Option<String>,
     /// The handshake resumed a session.
     pub resumed: Option<bool>,
-    /// Result of certificate verification, `X509_V_` of OpenSSL.
+    /// Result of certificate verification, 0 for none or good: `X509_V_` of OpenSSL,
+    /// `gnutls_certificate_status_t` of GnuTLS.
     pub verify_result: Option<u32>,
     /// Application protocol selected; empty: none.
     pub alpn: Option<String>,
@@ -220,6 +221,25 @@ pub enum LibraryMoment {
     Returned(GoError),
     /// The session is being freed.
     Freed,
+    /// GnuTLS or BoringSSL.
+    Stated(Box<Statement>),
+}
+
+/// What GnuTLS or BoringSSL tells at a moment.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Statement {
+    /// The function that shakes hands returned success.
+    pub completed: bool,
+    /// Its number for what went wrong; of GnuTLS without its sign.
+    pub reason: Option<u32>,
+    /// The fatal alert that the peer sent.
+    pub alert_received: Option<u8>,
+    /// The fatal alert that it sends.
+    pub alert_sent: Option<u8>,
+    /// What became of early data: `ssl_early_data_reason_t` of BoringSSL.
+    pub early_data_reason: Option<u32>,
+    /// Where ClientHello.random is among others, and its place not known: bytes that it is somewhere in.
+    pub sample: Vec<u8>,
 }
 
 /// An error of Go's crypto/tls, as far as its type is known.
@@ -261,6 +281,10 @@ pub enum LibraryName {
     Openssl,
     /// Go's crypto/tls.
     Go,
+    /// GnuTLS.
+    Gnutls,
+    /// BoringSSL.
+    Boringssl,
 }
 
 impl LibraryName {
@@ -270,6 +294,8 @@ impl LibraryName {
         match self {
             Self::Openssl => "openssl",
             Self::Go => "go",
+            Self::Gnutls => "gnutls",
+            Self::Boringssl => "boringssl",
         }
     }
 }

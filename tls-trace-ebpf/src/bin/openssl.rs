@@ -37,7 +37,7 @@ use tls_trace_common::{
 use tls_trace_ebpf::{
     kernel::header,
     output::{current_task, send},
-    user::{copy, field},
+    user::{field, random, text},
 };
 
 /// `TLS_ST_OK` (include/openssl/ssl.h).
@@ -216,9 +216,7 @@ fn tell(ssl: u64, file: u32, moment: LibraryMoment, reason: u32, flags: u32) {
     let Some(s3) = s3 else {
         return;
     };
-    let random = field::<[u64; 4]>(s3, offsets.client_random);
-    let Some(random) = random.filter(|random| random[0] | random[1] | random[2] | random[3] != 0)
-    else {
+    let Some(random) = random(s3, offsets.client_random) else {
         return;
     };
     send::<LibraryRecord>(Lost::LIBRARY, |record| {
@@ -261,17 +259,4 @@ fn tell(ssl: u64, file: u32, moment: LibraryMoment, reason: u32, flags: u32) {
         }
         record.fields = fields;
     });
-}
-
-/// Copies what a pointer and a length of an object name, as much as fits; its length, `None` where
-/// that is not known.
-#[inline(always)]
-fn text(base: u64, pointer: u32, length: u32, to: &mut [u8; 64]) -> Option<u32> {
-    *to = [0; 64];
-    let pointer = field::<u64>(base, pointer)?;
-    let length = field::<u32>(base, length)?;
-    if pointer == 0 || length == 0 {
-        return Some(0);
-    }
-    copy(to, pointer, u64::from(length)).then_some(length)
 }

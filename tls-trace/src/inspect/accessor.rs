@@ -29,6 +29,8 @@ pub enum Does {
     Sets(u8),
     /// Reads it, and but for it only members whose accessors are these.
     ReadsWith(&'static [&'static str]),
+    /// Reads it, and no other member of eight bytes.
+    ReadsPointer,
 }
 
 /// A member and its accessor.
@@ -150,6 +152,9 @@ fn candidates(does: Does, trace: &Trace, beside: &BTreeSet<Vec<i64>>) -> Vec<Con
             });
             contents.collect()
         }
+        Does::ReadsPointer => read(trace)
+            .filter(|content| content.width == 8 && content.at.pointers.is_empty())
+            .collect(),
         Does::ReadsWith(_) => read(trace)
             .filter(|content| !beside.contains(&content.path()))
             .collect(),

@@ -242,8 +242,13 @@ impl Library {
     /// Where a function is.
     #[must_use]
     pub fn place(&self, name: &str) -> Option<&Place> {
-        let hook = self.hooks.iter().find(|hook| hook.name == name)?;
-        hook.place.as_ref()
+        self.places(name).next()
+    }
+
+    /// Where a function and its copies are.
+    pub fn places(&self, name: &str) -> impl Iterator<Item = &Place> {
+        let hooks = self.hooks.iter().filter(move |hook| hook.name == name);
+        hooks.filter_map(|hook| hook.place.as_ref())
     }
 }
 

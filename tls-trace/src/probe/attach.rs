@@ -154,7 +154,9 @@ fn load(
     let ring_buffer = match object {
         Object::Wire => options.ring_buffer,
         Object::Tcp => options.ring_buffer / 2,
-        Object::TcpKprobe | Object::Openssl | Object::Go => options.ring_buffer / 8,
+        Object::TcpKprobe | Object::Openssl | Object::Go | Object::Gnutls | Object::Boringssl => {
+            options.ring_buffer / 8
+        }
     };
     if STUB {
         return Err("this build has no eBPF programs; build it with `cargo xtask run`".to_owned());
@@ -170,7 +172,7 @@ fn load(
     if let Some(offsets) = &offsets {
         loader.override_global("OFFSETS", offsets.as_bytes(), true);
     }
-    let descriptors = (object == Object::Go)
+    let descriptors = matches!(object, Object::Go | Object::Gnutls)
         .then(|| Kernel::descriptor_offsets(kernel.btf.as_ref().ok()?).ok())
         .flatten();
     if let Some(descriptors) = &descriptors {

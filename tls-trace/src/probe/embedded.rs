@@ -12,6 +12,8 @@ impl Object {
     #[must_use]
     pub fn elf(self) -> &'static [u8] {
         match self {
+            Self::Boringssl => include_bytes_aligned!(concat!(env!("OUT_DIR"), "/boringssl")),
+            Self::Gnutls => include_bytes_aligned!(concat!(env!("OUT_DIR"), "/gnutls")),
             Self::Go => include_bytes_aligned!(concat!(env!("OUT_DIR"), "/go")),
             Self::Openssl => include_bytes_aligned!(concat!(env!("OUT_DIR"), "/openssl")),
             Self::Tcp => include_bytes_aligned!(concat!(env!("OUT_DIR"), "/tcp")),

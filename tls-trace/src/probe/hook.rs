@@ -17,16 +17,22 @@ pub enum Object {
     Openssl,
     /// uprobes on Go's crypto/tls.
     Go,
+    /// uprobes on GnuTLS.
+    Gnutls,
+    /// uprobes on BoringSSL.
+    Boringssl,
 }
 
 impl Object {
     /// Every object, in the order they are loaded.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 7] = [
         Self::Tcp,
         Self::TcpKprobe,
         Self::Wire,
         Self::Openssl,
         Self::Go,
+        Self::Gnutls,
+        Self::Boringssl,
     ];
 
     /// Whether its programs are attached to TLS libraries, as these are found.
@@ -34,7 +40,7 @@ impl Object {
     pub fn is_library(self) -> bool {
         match self {
             Self::Tcp | Self::TcpKprobe | Self::Wire => false,
-            Self::Openssl | Self::Go => true,
+            Self::Openssl | Self::Go | Self::Gnutls | Self::Boringssl => true,
         }
     }
 
@@ -47,6 +53,8 @@ impl Object {
             Self::Wire => "wire",
             Self::Openssl => "openssl",
             Self::Go => "go",
+            Self::Gnutls => "gnutls",
+            Self::Boringssl => "boringssl",
         }
     }
 }
@@ -331,6 +339,45 @@ pub const HOOKS: &[Hook] = &[
     ),
     uprobe!(Go, "go_grpc_close", "why grpc-go closes a connection"),
     uprobe!(Go, "go_grpc_state", "states of subchannels, grpc-go"),
+    uprobe!(Gnutls, "gnutls_handshake", "start of a handshake, GnuTLS"),
+    uprobe!(
+        Gnutls,
+        "gnutls_handshake_return",
+        "end of a handshake, and why it failed, GnuTLS",
+    ),
+    uprobe!(Gnutls, "gnutls_verify", "check of a certificate, GnuTLS"),
+    uprobe!(
+        Gnutls,
+        "gnutls_verify_return",
+        "what is wrong with a certificate, GnuTLS",
+    ),
+    uprobe!(
+        Gnutls,
+        "gnutls_alert_send",
+        "alerts behind encryption, GnuTLS",
+    ),
+    uprobe!(Gnutls, "gnutls_deinit", "last look at a session, GnuTLS"),
+    uprobe!(
+        Boringssl,
+        "bssl_handshake",
+        "session that a thread works on, BoringSSL",
+    ),
+    uprobe!(
+        Boringssl,
+        "bssl_handshake_return",
+        "what was negotiated when a handshake completes, BoringSSL",
+    ),
+    uprobe!(
+        Boringssl,
+        "bssl_error",
+        "exact reason of a failure, BoringSSL",
+    ),
+    uprobe!(
+        Boringssl,
+        "bssl_alert",
+        "alerts behind encryption, BoringSSL",
+    ),
+    uprobe!(Boringssl, "bssl_free", "end of a session, BoringSSL"),
 ];
 
 const fn tracepoint(name: HookName, purpose: &'static str, back_ends: &'static [BackEnd]) -> Hook {

@@ -171,8 +171,8 @@ pub struct Report {
 pub struct Library {
     /// Which library.
     pub name: LibraryName,
-    /// Its number for why the handshake failed: `ERR_GET_REASON` of OpenSSL, where 1000 and more are
-    /// alerts that were received.
+    /// Its number for why the handshake failed: `ERR_GET_REASON` of OpenSSL and BoringSSL, where 1000 and
+    /// more are alerts that were received; of GnuTLS its error without the sign.
     pub reason: Option<u32>,
     /// Name of that number, `certificate_verify_failed`; of Go, which has no numbers, the type of the
     /// error, `x509.HostnameError`, or the name of an alert received.
@@ -180,8 +180,8 @@ pub struct Library {
     /// Text of the error, where the library has one; any characters.
     #[serde(default)]
     pub message: Option<String>,
-    /// Why a certificate was not accepted: `X509_V_ERR_` of OpenSSL; absent where it was, or where
-    /// none was verified.
+    /// Why a certificate was not accepted: `X509_V_ERR_` of OpenSSL, `gnutls_certificate_status_t` of GnuTLS;
+    /// absent where it was, or where none was verified.
     pub verify_result: Option<u32>,
     /// Name of that number, `cert_has_expired`.
     pub verify_name: Option<String>,

@@ -233,9 +233,21 @@ explained_labels! {
             usual: "`max_early_data` was set to 0 since the ticket was issued, the application does not read early data, or its callback said no.",
             next: "nginx `ssl_early_data on`, haproxy `allow-0rtt`; in a program of your own SSL_read_early_data().",
         },
+        /// The server selects an older version, which has no early data.
+        ProtocolVersion = "protocol_version" {
+            proof: "A ServerHello of TLS 1.2 or older in answer to a ClientHello with early_data.",
+            usual: "TLS 1.3 was switched off since the ticket was issued, or on one of several servers.",
+            next: "The same versions on all servers of one name.",
+        },
+        /// The session that is resumed does not allow early data.
+        UnsuitableSession = "unsuitable_session" {
+            proof: "The library's stated reason (BoringSSL `unsupported_for_session`).",
+            usual: "The ticket was issued before early data was switched on.",
+            next: "Nothing: the next ticket allows it.",
+        },
         /// More early data than the server said it would take.
         TooMuchData = "too_much_data" {
-            proof: "The library of the end that objects (OpenSSL reason 164).",
+            proof: "The library of the end that objects (OpenSSL reason 164, BoringSSL 270 and 300).",
             usual: "The server's limit was lowered since the ticket was issued, or a client that does not heed it.",
             next: "The same `max_early_data_size` on all servers of one name, and no more than that from the client.",
         },

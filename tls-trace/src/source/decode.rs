@@ -2,6 +2,7 @@
 
 mod go;
 mod http2;
+mod session;
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
@@ -81,6 +82,10 @@ impl Decoder {
             Record::Library(record) => (&record.header, EventKind::Library(library(record)?)),
             Record::Go(record) => (&record.header, EventKind::Library(go::library(record)?)),
             Record::Http2(record) => (&record.header, EventKind::Http2(http2::said(record)?)),
+            Record::Session(record) => (
+                &record.header,
+                EventKind::Library(session::library(record)?),
+            ),
         };
         Some(Event {
             time: Timestamp(header.time_ns),

@@ -14,7 +14,7 @@ use cargo_metadata::Message;
 use super::{
     Outcome,
     count::Tally,
-    suite::{BINARY, GO_CLIENT, GRPC, PACKAGE, build_go_client, build_release},
+    suite::{BINARY, BORINGSSL, GO_CLIENT, GRPC, PACKAGE, build_go_client, build_release},
 };
 use crate::{
     ebpf, process, setup,
@@ -127,6 +127,9 @@ fn equipment(root: &Path) -> Result<(Tree, Vec<(String, String)>)> {
     }
     if let Some(folder) = setup::go::build_grpc(root)? {
         program(GRPC, folder)?;
+    }
+    if let Some(folder) = setup::boringssl::find(root) {
+        program(BORINGSSL, folder)?;
     }
     Ok((tree, environment))
 }

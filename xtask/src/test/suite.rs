@@ -27,8 +27,8 @@ pub const GO_CLIENT: &str = "TLS_TRACE_TEST_GO_CLIENT";
 /// Tells the truth suite where its HTTP/2 programs are.
 pub const GRPC: &str = "TLS_TRACE_TEST_GRPC";
 
-/// Tells the truth suite where Python finds a client of BoringSSL.
-const BORINGSSL: &str = "TLS_TRACE_TEST_BORINGSSL";
+/// Tells the truth suite where Python finds a library that has BoringSSL in it.
+pub const BORINGSSL: &str = "TLS_TRACE_TEST_BORINGSSL";
 
 /// The package of the truth suite.
 pub const PACKAGE: &str = "tls-trace-tests";

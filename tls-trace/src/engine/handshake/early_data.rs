@@ -111,6 +111,8 @@ impl Handshake {
             (Outcome::Rejected, Some(EarlyDataReason::Unsupported))
         } else if !self.times.server_hello_at.happened() {
             (Outcome::Aborted, None)
+        } else if !self.is_tls13() {
+            (Outcome::Rejected, Some(EarlyDataReason::ProtocolVersion))
         } else if !self.psk_selected {
             (Outcome::Rejected, Some(EarlyDataReason::PskNotAccepted))
         } else if self.early.data_like_finished || (self.early.end && self.early.data_like_end) {

@@ -7,7 +7,7 @@ use crate::{
         table::Table,
         tracker::Tracker,
     },
-    event::{ConnectionId, Http2Event, LibraryEvent, Task, Timestamp},
+    event::{ConnectionId, Http2Event, LibraryEvent, LibraryMoment, Task, Timestamp},
     report::{JoinKey, Phase},
 };
 
@@ -39,14 +39,21 @@ enum NotFound {
 #[derive(Clone, Copy)]
 struct Speaker<'a> {
     random: &'a [u8; 32],
+    /// Bytes that the random is among, where its place is not known.
+    sample: &'a [u8],
     server: Option<bool>,
     task: &'a Task,
 }
 
 impl<'a> From<&'a LibraryEvent> for Speaker<'a> {
     fn from(event: &'a LibraryEvent) -> Self {
+        let sample = match &event.moment {
+            LibraryMoment::Stated(statement) => statement.sample.as_slice(),
+            _ => &[],
+        };
         Self {
             random: &event.random,
+            sample,
             server: event.server,
             task: &event.task,
         }
@@ -57,6 +64,7 @@ impl<'a> From<&'a Http2Event> for Speaker<'a> {
     fn from(event: &'a Http2Event) -> Self {
         Self {
             random: &event.random,
+            sample: &[],
             server: event.server,
             task: &event.task,
         }
@@ -139,7 +147,7 @@ fn find(
     socket: ConnectionId,
 ) -> Result<(ConnectionId, JoinKey), NotFound> {
     let by_random = if *speaker.random == [0; 32] {
-        Err(NotFound::None)
+        find_by_sample(peers, connections, speaker)
     } else {
         find_by_random(peers, connections, speaker)
     };
@@ -153,6 +161,25 @@ fn find(
                 None => Err(error),
             }
         })
+}
+
+/// Some bytes have ClientHello.random somewhere among them: 16 of them that a ClientHello on the wire had,
+/// too, are no accident.
+fn find_by_sample(
+    peers: &Peers,
+    connections: &mut Table,
+    speaker: Speaker<'_>,
+) -> Result<ConnectionId, NotFound> {
+    /// Alignment of what is around it.
+    const STEP: usize = 4;
+    let places = speaker.sample.windows(32).step_by(STEP);
+    let randoms = places.filter_map(|place| <&[u8; 32]>::try_from(place).ok());
+    let randoms = randoms.filter(|random| **random != [0; 32]);
+    let mut found =
+        randoms.map(|random| find_by_random(peers, connections, Speaker { random, ..speaker }));
+    found
+        .find(|found| *found != Err(NotFound::None))
+        .unwrap_or(Err(NotFound::None))
 }
 
 /// Both ends of a connection on this host share the random, and a proxy that passes a ClientHello on

@@ -1,5 +1,7 @@
 //! What the TLS library of one end said, and what that means.
 
+mod boringssl;
+mod gnutls;
 mod go;
 mod http2;
 mod join;
@@ -8,7 +10,7 @@ mod verify;
 
 use super::{alert, handshake::Handshake, moment::Moment};
 use crate::{
-    event::{Direction, GoError, LibraryEvent, LibraryMoment, LibraryName},
+    event::{Direction, GoError, LibraryEvent, LibraryMoment, LibraryName, Statement},
     report::{Cause, EarlyData, EarlyDataOutcome, EarlyDataReason, JoinKey, Library},
 };
 
@@ -29,6 +31,8 @@ pub(super) struct Said {
     joined_by: JoinKey,
     /// Its first error, unless the handshake went on to complete.
     failure: Option<Failure>,
+    /// The first fatal alert that it sent, of GnuTLS and BoringSSL.
+    alert_sent: Option<(Moment, u8)>,
     /// Its state machine reached the end of the handshake.
     done: bool,
     version: Option<u16>,
@@ -51,6 +55,10 @@ enum Why {
     /// `ERR_GET_REASON`.
     Openssl(u32),
     Go(GoError),
+    /// Its error without the sign, and the alert if it is about one from the peer.
+    Gnutls(u32, Option<u8>),
+    /// `ERR_GET_REASON`.
+    Boringssl(u32),
 }
 
 /// Whose decision a failure was, and why.
@@ -67,6 +75,7 @@ impl Said {
             name,
             joined_by,
             failure: None,
+            alert_sent: None,
             done: false,
             version: None,
             alpn: None,
@@ -87,6 +96,7 @@ impl Said {
             // What had gone wrong on the way was not the end.
             LibraryMoment::HandshakeReturned if event.done == Some(true) => self.failure = None,
             LibraryMoment::HandshakeReturned | LibraryMoment::Freed => {}
+            LibraryMoment::Stated(statement) => self.stated(event, statement, at),
         }
         if self.failure.is_none() || self.verify_result.is_none() {
             self.verify_result = event.verify_result.or(self.verify_result);
@@ -105,23 +115,60 @@ impl Said {
         }
     }
 
+    fn stated(&mut self, event: &LibraryEvent, statement: &Statement, at: Moment) {
+        if statement.completed {
+            self.failure = None;
+        }
+        if let Some(reason) = statement.reason {
+            let why = match event.library {
+                LibraryName::Gnutls => Why::Gnutls(reason, statement.alert_received),
+                _ => Why::Boringssl(reason),
+            };
+            self.failure.get_or_insert(Failure { at, why });
+        }
+        if let Some(alert) = statement.alert_sent {
+            self.alert_sent.get_or_insert((at, alert));
+        }
+        if let Some(reason) = statement.early_data_reason {
+            let stated = || boringssl::early_data(reason, event.server);
+            self.early_data = self.early_data.or_else(stated);
+        }
+    }
+
     pub(super) fn name(&self) -> LibraryName {
         self.name
     }
 
     /// What its failure means, where that is known.
     pub(super) fn explanation(&self) -> Option<Explanation> {
-        match &self.failure.as_ref()?.why {
-            Why::Openssl(reason) => self.openssl(*reason),
+        let own = |cause| Explanation {
+            by_peer: false,
+            cause,
+        };
+        // An alert says less than a reason that is known.
+        let alert_sent = self.alert_sent.map(|(_, description)| description);
+        let by_alert = || alert_sent.map(alert::cause);
+        let Some(failure) = &self.failure else {
+            return by_alert().map(own);
+        };
+        if let Some(description) = self.received_alert() {
+            return Some(Explanation::of_alert(description));
+        }
+        match &failure.why {
+            Why::Openssl(reason) => self.openssl(*reason).map(own),
             Why::Go(error) => go::explanation(error),
+            Why::Gnutls(reason, _) if gnutls::is_of_transport(*reason) => None,
+            Why::Gnutls(reason, _) => gnutls::cause(*reason, self.verify_result)
+                .or_else(by_alert)
+                .map(own),
+            Why::Boringssl(reason) => boringssl::cause(*reason, alert_sent)
+                .or_else(by_alert)
+                .map(own),
         }
     }
 
-    fn openssl(&self, reason: u32) -> Option<Explanation> {
-        if let Some(description) = alert_received(reason) {
-            return Some(Explanation::of_alert(description));
-        }
-        let cause = match reason {
+    fn openssl(&self, reason: u32) -> Option<Cause> {
+        Some(match reason {
             CERTIFICATE_VERIFY_FAILED => verify::cause(self.verify_result.unwrap_or(verify::OK)),
             101 => Cause::NoSharedGroup,
             193 => Cause::NoSharedCipher,
@@ -131,40 +178,59 @@ impl Said {
             // unknown_protocol, unsupported_protocol, unsupported_ssl_version, wrong_ssl_version
             252 | 258 | 259 | 266 => Cause::ProtocolVersion,
             _ => return None,
-        };
-        Some(Explanation {
-            by_peer: false,
-            cause,
         })
     }
 
     /// The alert that it says it received.
     pub(super) fn received_alert(&self) -> Option<u8> {
         match &self.failure.as_ref()?.why {
-            Why::Openssl(reason) => alert_received(*reason),
+            Why::Openssl(reason) | Why::Boringssl(reason) => alert_received(*reason),
             Why::Go(error) => go::alert_received(error),
+            Why::Gnutls(_, alert) => *alert,
         }
     }
 
     /// When it failed.
     pub(super) fn failed_at(&self) -> Option<Moment> {
-        self.failure.as_ref().map(|failure| failure.at)
+        let failed = self.failure.as_ref().map(|failure| failure.at);
+        failed.or(self.alert_sent.map(|(at, _)| at))
     }
 
     /// When it failed, and its words for it.
     pub(super) fn failure_fact(&self) -> Option<(Moment, String)> {
-        let failure = self.failure.as_ref()?;
         let name = self.name.label();
+        let sent = self.alert_sent.map(|(at, description)| {
+            let alert = crate::wire::names::alert(description);
+            (at, format!("sent alert {description} {alert}"))
+        });
+        let Some(failure) = &self.failure else {
+            return sent.map(|(at, words)| (at, format!("{name} {words}")));
+        };
         if let Some(description) = self.received_alert() {
             let alert = crate::wire::names::alert(description);
             let fact = format!("{name} received alert {description} {alert}");
             return Some((failure.at, fact));
         }
-        let words = match &failure.why {
+        let mut words = match &failure.why {
             Why::Openssl(reason) => self.openssl_words(*reason),
             Why::Go(error) => go::words(error),
+            Why::Gnutls(reason, _) => self.gnutls_words(*reason),
+            Why::Boringssl(reason) => format!("{reason} {}", boringssl_name(*reason)),
         };
+        if let Some((_, sent)) = sent {
+            words = format!("{words}, {sent}");
+        }
         Some((failure.at, format!("{name} failed: {words}")))
+    }
+
+    fn gnutls_words(&self, reason: u32) -> String {
+        let mut words = format!("-{reason} {}", gnutls_name(reason, None));
+        if gnutls::is_of_certificate(reason)
+            && let Some(name) = self.verify_result.and_then(gnutls::verify_name)
+        {
+            words = format!("{words}, {name}");
+        }
+        words
     }
 
     fn openssl_words(&self, reason: u32) -> String {
@@ -189,14 +255,16 @@ impl Said {
 
     /// What became of early data that was offered, and why.
     pub(super) fn early_data(&self) -> Option<EarlyData> {
-        let why = self.failure.as_ref().map(|failure| &failure.why);
-        if why == Some(&Why::Openssl(TOO_MUCH_EARLY_DATA)) {
-            return Some(EarlyData {
-                outcome: EarlyDataOutcome::Aborted,
-                reason: Some(EarlyDataReason::TooMuchData),
-            });
-        }
-        self.early_data
+        let aborted = match self.failure.as_ref().map(|failure| &failure.why) {
+            Some(Why::Openssl(TOO_MUCH_EARLY_DATA)) => Some(EarlyDataReason::TooMuchData),
+            Some(Why::Boringssl(reason)) => boringssl::early_data_aborted(*reason),
+            _ => None,
+        };
+        let aborted = aborted.map(|reason| EarlyData {
+            outcome: EarlyDataOutcome::Aborted,
+            reason: Some(reason),
+        });
+        aborted.or(self.early_data)
     }
 
     /// Whether the wire says otherwise.
@@ -226,16 +294,24 @@ impl Said {
         let (reason, reason_name, message) = match why {
             Some(Why::Openssl(reason)) => (Some(*reason), Some(reason_name(*reason)), None),
             Some(Why::Go(error)) => (None, Some(go::name(error)), error.text.clone()),
+            Some(Why::Gnutls(reason, alert)) => {
+                (Some(*reason), Some(gnutls_name(*reason, *alert)), None)
+            }
+            Some(Why::Boringssl(reason)) => (Some(*reason), Some(boringssl_name(*reason)), None),
             None => (None, None, None),
         };
         let verify_result = self.verify_result.filter(|result| *result != verify::OK);
+        let verify_name = match self.name {
+            LibraryName::Gnutls => verify_result.and_then(gnutls::verify_name),
+            _ => verify_result.and_then(verify::name).map(str::to_owned),
+        };
         Library {
             name: self.name,
             reason,
             reason_name,
             message,
             verify_result,
-            verify_name: verify_result.and_then(verify::name).map(str::to_owned),
+            verify_name,
             joined_by: self.joined_by,
         }
     }
@@ -292,8 +368,21 @@ fn alert_received(reason: u32) -> Option<u8> {
 }
 
 fn reason_name(reason: u32) -> String {
-    if let Some(description) = alert_received(reason) {
-        return format!("alert_{}", crate::wire::names::alert(description));
+    named(alert_received(reason), reasons::name(reason))
+}
+
+fn boringssl_name(reason: u32) -> String {
+    named(alert_received(reason), boringssl::name(reason))
+}
+
+fn gnutls_name(reason: u32, alert: Option<u8>) -> String {
+    named(alert, gnutls::name(reason))
+}
+
+/// The alert that was received, else the name.
+fn named(alert: Option<u8>, name: Option<&str>) -> String {
+    match alert {
+        Some(description) => format!("alert_{}", crate::wire::names::alert(description)),
+        None => name.unwrap_or("unknown").to_owned(),
     }
-    reasons::name(reason).unwrap_or("unknown").to_owned()
 }

@@ -19,5 +19,6 @@ mod overflow;
 mod prefaces;
 mod resting;
 mod session;
+mod statements;
 mod story;
 mod unfinished;

@@ -3,6 +3,8 @@
 //! One family of libraries is one eBPF object, one [`Hooker`], rows in [`crate::probe::HOOKS`] and one
 //! decoder of its records.
 
+mod boringssl;
+mod gnutls;
 mod go;
 mod openssl;
 
@@ -16,6 +18,7 @@ use std::{
     },
 };
 
+use aya::maps::{Array, MapData};
 use tls_trace_common::LIBRARY_FILES;
 
 use crate::{
@@ -24,6 +27,8 @@ use crate::{
     probe::{AttachedObject, Link, Object},
 };
 
+use boringssl::Boringssl;
+use gnutls::Gnutls;
 use go::Go;
 use openssl::Openssl;
 
@@ -100,6 +105,8 @@ fn hookers(objects: Vec<AttachedObject>) -> Vec<Box<dyn Hooker>> {
         Some(match object.object {
             Object::Openssl => Openssl::new(object).map(|hooker| Box::new(hooker) as _),
             Object::Go => Go::new(object).map(|hooker| Box::new(hooker) as _),
+            Object::Gnutls => Gnutls::new(object).map(|hooker| Box::new(hooker) as _),
+            Object::Boringssl => Boringssl::new(object).map(|hooker| Box::new(hooker) as _),
             Object::Tcp | Object::TcpKprobe | Object::Wire => return None,
         })
     };
@@ -205,6 +212,16 @@ fn covered(possible: Coverage, hooked: &[Family]) -> Coverage {
         return Coverage::WireOnly { why };
     }
     Coverage::Covered { by, except }
+}
+
+/// Takes a map with an entry for each file.
+fn table<T: aya::Pod>(
+    object: &mut AttachedObject,
+    name: &str,
+) -> Result<Array<MapData, T>, NotHooked> {
+    let table = object.ebpf.take_map(name);
+    let table = table.ok_or_else(|| NotHooked(format!("there is no map '{name}'")))?;
+    Array::try_from(table).map_err(NotHooked::because)
 }
 
 /// Attaches programs to functions of a library: all of them or none.

@@ -43,12 +43,9 @@ impl Openssl {
     /// # Errors
     /// It lacks the map `FILES`.
     pub(super) fn new(mut object: AttachedObject) -> Result<Self, NotHooked> {
-        let table = object.ebpf.take_map("FILES");
-        let table = table.ok_or_else(|| NotHooked("there is no map 'FILES'".to_owned()))?;
-        let table = Array::try_from(table).map_err(NotHooked::because)?;
         Ok(Self {
+            table: super::table(&mut object, "FILES")?,
             object,
-            table,
             slots: Slots::default(),
         })
     }

@@ -1,0 +1,86 @@
+//! BoringSSL: a library that has it linked in with its symbols, whose functions a script calls.
+
+use std::{
+    env,
+    net::{Ipv4Addr, SocketAddr},
+    path::{Path, PathBuf},
+    sync::OnceLock,
+};
+
+use anyhow::{Context as _, Result, anyhow};
+
+use crate::{
+    certificates::Certificates,
+    hooked,
+    program::{Program, Running},
+};
+
+/// The folder that the library is in.
+const FOLDER: &str = "TLS_TRACE_TEST_BORINGSSL";
+/// Where set-up puts it.
+const INSTALLED: &str = "../target/tools/curl-cffi";
+/// The library.
+const LIBRARY: &str = "curl_cffi/_wrapper.abi3.so";
+
+/// The program that [`client`] and [`server`] need, and where the library is missing, its name.
+#[must_use]
+pub fn program() -> &'static str {
+    match library() {
+        Some(_) => "python3",
+        None => "curl_cffi",
+    }
+}
+
+/// Waits until the tracer has hooked the library, which stays so.
+///
+/// # Errors
+/// It never does.
+pub fn hook() -> Result<()> {
+    static HOOKED: OnceLock<Result<(), String>> = OnceLock::new();
+    let keep = || hooked::keep(wait_until_hooked).map_err(|error| format!("{error:#}"));
+    let hooked = HOOKED.get_or_init(keep);
+    hooked.clone().map_err(|error| anyhow!("{error}"))
+}
+
+fn wait_until_hooked() -> Result<Running> {
+    let certificates = Certificates::shared()?;
+    let serve = |port| server(port, &certificates.good(), "")?.listening(port);
+    let shake_hands = |port| {
+        let address = (Ipv4Addr::LOCALHOST, port).into();
+        let client = client(address, &certificates.ca(), "")?;
+        client.run()?.said("ok").map(drop)
+    };
+    hooked::wait_until_hooked(serve, shake_hands)
+}
+
+/// A client; options as in its script.
+///
+/// # Errors
+/// There is no library.
+pub fn client(server: SocketAddr, ca: &str, options: &str) -> Result<Program> {
+    let (address, port) = (server.ip(), server.port());
+    script(&format!("client {address} {port} {ca} {options}"))
+}
+
+/// A server; options as in its script.
+///
+/// # Errors
+/// There is no library.
+pub fn server(port: u16, certificate: &str, options: &str) -> Result<Program> {
+    script(&format!("server {port} {certificate} {options}"))
+}
+
+fn script(arguments: &str) -> Result<Program> {
+    let library = library().context("no library has BoringSSL in it")?;
+    let program = Program::new("python3").arg("-c");
+    let program = program.arg(include_str!("../programs/boringssl.py"));
+    Ok(program.arg(library).args(arguments))
+}
+
+fn library() -> Option<PathBuf> {
+    let folder = env::var_os(FOLDER).map_or_else(
+        || Path::new(env!("CARGO_MANIFEST_DIR")).join(INSTALLED),
+        PathBuf::from,
+    );
+    folder.join(LIBRARY).canonicalize().ok()
+}
