@@ -65,7 +65,7 @@ fn greet(tls: &mut ClientConnection, socket: &mut TcpStream) -> Result<()> {
     Ok(())
 }
 
-/// ADDRESS CERTIFICATE TAKE MIN [CA]; answers one word to whatever comes first.
+/// `ADDRESS CERTIFICATE TAKE MIN [CA]`; answers one word to whatever comes first.
 pub fn server(arguments: &[String]) -> Result<()> {
     let [address, certificate, take, least, ca @ ..] = arguments else {
         bail!("ADDRESS CERTIFICATE TAKE MIN [CA]");
