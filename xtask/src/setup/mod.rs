@@ -3,6 +3,7 @@
 pub mod boringssl;
 pub mod debian;
 pub mod go;
+pub mod grpcio;
 mod linker;
 mod package;
 mod pip;
@@ -55,7 +56,8 @@ pub fn programs(root: &Path) -> Result<()> {
     }
     go::provide(root)?;
     go::fetch_modules(root)?;
-    boringssl::provide(root)
+    boringssl::provide(root)?;
+    grpcio::provide(root)
 }
 
 fn missing(packages: &[Package]) -> Vec<&Package> {

@@ -30,6 +30,9 @@ pub const GRPC: &str = "TLS_TRACE_TEST_GRPC";
 /// Tells the truth suite where Python finds a library that has BoringSSL in it.
 pub const BORINGSSL: &str = "TLS_TRACE_TEST_BORINGSSL";
 
+/// Tells the truth suite where Python finds gRPC.
+const GRPCIO: &str = "TLS_TRACE_TEST_GRPCIO";
+
 /// The package of the truth suite.
 pub const PACKAGE: &str = "tls-trace-tests";
 
@@ -61,6 +64,9 @@ pub fn machine(root: &Path) -> Result<Outcome> {
         .env("TLS_TRACE_TEST_STRICT", "1");
     if let Some(folder) = setup::boringssl::find(root) {
         cargo.env(BORINGSSL, folder);
+    }
+    if let Some(folder) = setup::grpcio::find(root) {
+        cargo.env(GRPCIO, folder);
     }
     if let Some(go) = setup::go::find(root) {
         // The suite builds Go programs in several ways.

@@ -147,15 +147,9 @@ impl View<'_> {
         let farewell = sizes::farewell(said.bytes)?;
         let cause = goaway::cause(farewell.error.code(), Some(farewell.text));
         let data_after = self.http2.data_at.happened() && self.http2.data_at >= said.at;
-        let more = frames[at + 1..].iter().any(|frames| {
-            let client = [
-                sizes::PING,
-                sizes::ALERT,
-                sizes::CLIENT_SHUTDOWN,
-                sizes::SETTINGS,
-            ];
-            frames.from_client && !client.contains(&frames.bytes)
-        });
+        let more = frames[at + 1..]
+            .iter()
+            .any(|frames| frames.from_client && !sizes::answers_farewell(frames.bytes));
         if data_after || more {
             return None;
         }

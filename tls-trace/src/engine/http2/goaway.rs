@@ -7,7 +7,10 @@ pub(in crate::engine) fn cause(code: u32, text: Option<&str>) -> Cause {
     match (H2Error::of(code), GoAwayDebug::of(text)) {
         (Some(H2Error::EnhanceYourCalm), GoAwayDebug::TooManyPings) => Cause::H2GoawayTooManyPings,
         (Some(H2Error::NoError), GoAwayDebug::MaxAge) => Cause::H2GoawayMaxAge,
-        (Some(H2Error::NoError), GoAwayDebug::MaxIdle) => Cause::H2GoawayMaxIdle,
+        // C-core gives it the code of an internal error.
+        (Some(H2Error::NoError | H2Error::InternalError), GoAwayDebug::MaxIdle) => {
+            Cause::H2GoawayMaxIdle
+        }
         (Some(H2Error::NoError), _) => Cause::H2GoawayGraceful,
         _ => Cause::H2GoawayError,
     }
@@ -23,7 +26,9 @@ mod tests {
     #[case(11, Some("too_many_pings"), Cause::H2GoawayTooManyPings)]
     #[case(11, None, Cause::H2GoawayError)]
     #[case(0, Some("max_age"), Cause::H2GoawayMaxAge)]
-    #[case(0, Some("connection idle"), Cause::H2GoawayMaxIdle)]
+    #[case(0, Some("max_idle"), Cause::H2GoawayMaxIdle)]
+    #[case(2, Some("connection idle"), Cause::H2GoawayMaxIdle)]
+    #[case(2, None, Cause::H2GoawayError)]
     #[case(0, Some("graceful_stop"), Cause::H2GoawayGraceful)]
     #[case(0, None, Cause::H2GoawayGraceful)]
     #[case(4, Some("settings_timeout"), Cause::H2GoawayError)]

@@ -22,7 +22,7 @@ const fn goaway(text: u16) -> u16 {
 }
 
 /// grpc-go's client says "client transport shutdown" when it closes.
-pub(super) const CLIENT_SHUTDOWN: u16 = goaway(25);
+const CLIENT_SHUTDOWN: u16 = goaway(25);
 
 /// SETTINGS, alone or with WINDOW_UPDATE, with an acknowledgement, or with both.
 pub(super) fn is_settings(bytes: u16) -> bool {
@@ -58,7 +58,7 @@ pub(super) fn farewell(bytes: u16) -> Option<Farewell> {
         ),
         MAX_AGE => (H2Error::NoError, "max_age", "GOAWAY and PING"),
         MAX_IDLE => (H2Error::NoError, "max_idle", "GOAWAY and PING"),
-        CONNECTION_IDLE => (H2Error::NoError, "connection idle", "GOAWAY"),
+        CONNECTION_IDLE => (H2Error::InternalError, "connection idle", "GOAWAY"),
         GRACEFUL_STOP => (H2Error::NoError, "graceful_stop", "GOAWAY and PING"),
         _ => return None,
     };
@@ -67,6 +67,20 @@ pub(super) fn farewell(bytes: u16) -> Option<Farewell> {
         text,
         frames,
     })
+}
+
+/// What may follow a farewell from the client: an alert, acknowledgements, WINDOW_UPDATE, GOAWAY.
+pub(super) fn answers_farewell(bytes: u16) -> bool {
+    [
+        ALERT,
+        SETTINGS,
+        WINDOW_UPDATE,
+        PING,
+        PING + WINDOW_UPDATE,
+        PING + goaway(0),
+        CLIENT_SHUTDOWN,
+    ]
+    .contains(&bytes)
 }
 
 /// What may follow a farewell from the server: PING, an alert, and the second GOAWAY of a graceful end,

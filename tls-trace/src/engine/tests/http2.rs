@@ -141,7 +141,7 @@ fn too_many_pings_of_a_server_that_closes_first() {
 
 #[rstest]
 #[case::grpc_go(&[Server(58), Client(PING), Server(41), Client(ALERT)], Cause::H2GoawayMaxAge)]
-#[case::c_core(&[Server(58), Client(PING), Client(PING)], Cause::H2GoawayMaxAge)]
+#[case::c_core(&[Server(58), Client(47), Server(41)], Cause::H2GoawayMaxAge)]
 #[case::idle_grpc_go(&[Server(59), Client(ALERT)], Cause::H2GoawayMaxIdle)]
 #[case::idle_c_core(&[Server(49), Client(ALERT)], Cause::H2GoawayMaxIdle)]
 #[case::stop(&[Server(64), Client(PING), Client(ALERT)], Cause::H2GoawayGraceful)]
