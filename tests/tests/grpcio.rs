@@ -1,21 +1,105 @@
-//! Why HTTP/2 connections end where no library can be asked: gRPC's C core, which has no symbols. The sizes and
-//! times of records tell.
+//! gRPC's C core, which has BoringSSL in it and no symbols. Why its handshakes fail, its library says all the same,
+//! though gRPC keeps the alert from the peer; why its HTTP/2 connections end, the sizes and times of records tell.
 
-use std::{env, path::Path};
+use std::{env, path::Path, sync::OnceLock};
 
-use anyhow::{Context as _, Result};
-use tls_trace::report::{Cause, Confidence, Initiator, Notice, Phase, Report, Sender};
+use anyhow::{Context as _, Result, anyhow};
+use tls_trace::{
+    event::LibraryName,
+    report::{Cause, Confidence, Initiator, Notice, Phase, Report, Sender},
+};
 use tls_trace_tests::{
     Case, Expected, both,
     certificates::Certificates,
+    client, clients, hooked,
     program::{Program, Running},
-    truth,
+    server, truth,
+    words::said,
 };
 
 /// The folder that Python finds gRPC in.
 const FOLDER: &str = "TLS_TRACE_TEST_GRPCIO";
 /// Where set-up puts it.
 const INSTALLED: &str = "../target/tools/grpcio";
+
+/// The server sees no alert, only that the client left.
+#[test]
+fn certificate_of_an_unknown_ca() {
+    truth(&[program()], |case| {
+        hook()?;
+        let certificates = Certificates::shared()?;
+        let _server = start(
+            "server",
+            &case.port().to_string(),
+            &certificates.untrusted(),
+            "",
+        )?;
+        let address = case.address().to_string();
+        let client_end = start("client", &address, &certificates.ca(), "wait=1")?;
+        client_end.until("failed")?;
+        client_end.finish()?.success()?;
+        case.wait_for(2)?;
+        let end = |end: Expected, cause| {
+            end.failed(Phase::EncryptedHandshake, Initiator::ClientApp, cause)
+        };
+        case.expect([
+            end(client(), Cause::CertificateUnknownCa)
+                .and("reason", said(125, "certificate_verify_failed"))
+                .and("library", is_boringssl),
+            end(server(), Cause::ClosedByPeer),
+        ])
+    });
+}
+
+/// The client, which cannot use an ECDSA certificate, sees no alert, only that the server left.
+#[test]
+fn no_shared_cipher() {
+    truth(&[program(), "openssl"], |case| {
+        hook()?;
+        let certificates = Certificates::shared()?;
+        let _server = start("server", &case.port().to_string(), &certificates.good(), "")?;
+        clients::openssl(case.address())
+            .args("-tls1_2 -cipher ECDHE-RSA-AES128-GCM-SHA256")
+            .run()?;
+        case.wait_for(2)?;
+        let end =
+            |end: Expected, cause| end.failed(Phase::ClientHello, Initiator::ServerApp, cause);
+        case.expect([
+            end(client(), Cause::ClosedByPeer),
+            end(server(), Cause::NoSharedCipher)
+                .and("reason", said(184, "no_shared_cipher"))
+                .and("library", is_boringssl),
+        ])
+    });
+}
+
+fn is_boringssl(report: &Report) -> bool {
+    let library = report.library.as_ref();
+    library.is_some_and(|library| library.name == LibraryName::Boringssl)
+}
+
+/// Waits until the tracer has hooked the library, which stays so.
+fn hook() -> Result<()> {
+    static HOOKED: OnceLock<Result<(), String>> = OnceLock::new();
+    let keep = || hooked::keep(wait_until_hooked).map_err(|error| format!("{error:#}"));
+    HOOKED
+        .get_or_init(keep)
+        .clone()
+        .map_err(|error| anyhow!(error))
+}
+
+fn wait_until_hooked() -> Result<Running> {
+    let certificates = Certificates::shared()?;
+    let serve = |port: u16| start("server", &port.to_string(), &certificates.good(), "");
+    let shake_hands = |port: u16| {
+        let address = format!("127.0.0.1:{port}");
+        let mut client = start("client", &address, &certificates.ca(), "stay=1")?;
+        client.until("ready")?;
+        client.end_input();
+        client.finish()?.success().map(drop)
+    };
+    hooked::wait_until_hooked(serve, shake_hands)
+}
 
 #[test]
 fn too_many_pings() {
@@ -27,7 +111,7 @@ fn too_many_pings() {
         case.expect(both(|end| {
             let cause = Cause::H2GoawayTooManyPings;
             ready(end.broken(Initiator::ServerApp, cause))
-                .and("GOAWAY", |report| said(report, 11, "too_many_pings"))
+                .and("GOAWAY", |report| goaway(report, 11, "too_many_pings"))
         }))
     });
 }
@@ -110,11 +194,11 @@ fn ready(end: Expected) -> Expected {
 fn asked_to_leave(end: Expected, cause: Cause, (code, text): (u32, &'static str)) -> Expected {
     ready(end.established(Initiator::ServerApp).because(cause))
         .notices([Notice::H2Goaway])
-        .and("GOAWAY", move |report| said(report, code, text))
+        .and("GOAWAY", move |report| goaway(report, code, text))
 }
 
 /// The report tells of a GOAWAY of the server, by its size.
-fn said(report: &Report, code: u32, text: &str) -> bool {
+fn goaway(report: &Report, code: u32, text: &str) -> bool {
     let mut goaways = report.http2.iter().flat_map(|http2| &http2.goaways);
     goaways.any(|goaway| {
         (goaway.from, goaway.code, goaway.confidence) == (Sender::Server, code, Confidence::Likely)
