@@ -53,7 +53,7 @@ const FILES: &[&str] = &[
 /// An emulated machine is about this much slower than a real one.
 const SLOWNESS: &str = "8";
 
-const TIMEOUT: Duration = Duration::from_secs(20 * 60);
+const TIMEOUT: Duration = Duration::from_secs(30 * 60);
 
 /// Runs test programs, its arguments.
 const RUN_ALL: &str =
