@@ -90,7 +90,8 @@ impl Stream {
         match (&mut self.content, other) {
             (Content::Opening(bytes), Speaks::TlsAfterRequests) if !bytes.is_empty() => {
                 let mut reply = Box::<Reply>::default();
-                reply.read(bytes);
+                // A few bytes: an opening.
+                reply.read(bytes, bound);
                 reply.follow();
                 self.content = Content::Reply(reply);
             }
@@ -188,7 +189,7 @@ impl Stream {
             }
             Content::Requests(_) => self.request(bytes, bound, output)?,
             Content::Reply(reply) => {
-                if reply.read(bytes) {
+                if reply.read(bytes, bound) {
                     self.look_for_tls(bound, output)?
                 } else {
                     self.conclude_preface(output);
@@ -235,7 +236,7 @@ impl Stream {
             }
             (Some(false), Some(true)) => {
                 let mut reply = Box::<Reply>::default();
-                let fits = reply.read(bytes);
+                let fits = reply.read(bytes, bound);
                 if other == Speaks::TlsAfterRequests {
                     reply.follow_from_start();
                 }
@@ -295,7 +296,7 @@ impl Stream {
         let Content::Requests(requests) = &mut self.content else {
             return Ok(0);
         };
-        match requests.read(bytes) {
+        match requests.read(bytes, bound) {
             Step::Incomplete => {
                 self.speaks = if requests.is_header_only() {
                     Speaks::Header

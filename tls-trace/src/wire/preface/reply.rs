@@ -38,10 +38,10 @@ pub(in crate::wire) struct Reply {
 }
 
 impl Reply {
-    /// Takes the next bytes; false when they are too many to hold.
-    pub(in crate::wire) fn read(&mut self, bytes: &[u8]) -> bool {
+    /// Takes the next bytes; false when they are too many to hold, more than `bound` in any case.
+    pub(in crate::wire) fn read(&mut self, bytes: &[u8], bound: usize) -> bool {
         self.held.extend_from_slice(bytes);
-        self.held.len() <= MAX
+        self.held.len() <= MAX.min(bound)
     }
 
     /// The client has begun TLS: so does the server with what it says next.

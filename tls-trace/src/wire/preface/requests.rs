@@ -70,9 +70,9 @@ pub(in crate::wire) enum Step {
 }
 
 impl Requests {
-    /// Takes the next bytes of the stream.
-    pub(in crate::wire) fn read(&mut self, bytes: &[u8]) -> Step {
-        if self.held.len() + bytes.len() > MAX {
+    /// Takes the next bytes of the stream; no request is longer than `bound`.
+    pub(in crate::wire) fn read(&mut self, bytes: &[u8], bound: usize) -> Step {
+        if self.held.len() + bytes.len() + SAMPLE > MAX.min(bound) {
             return Step::Plain;
         }
         self.held.extend_from_slice(bytes);

@@ -331,6 +331,18 @@ fn records() -> impl Strategy<Value = Vec<u8>> {
     prop::collection::vec(record, 1..8).prop_map(|records| records.concat())
 }
 
+#[rstest]
+#[case::request(b"EHLO a\r\n")]
+#[case::reply(b":server 001 a\r\n")]
+fn what_may_precede_tls_is_held_within_bounds(#[case] line: &[u8]) {
+    let segments = line.repeat(200);
+    let segments = segments.chunks(100).enumerate();
+    let segments: Vec<_> = segments
+        .map(|(number, bytes)| (u32::try_from(100 * number).unwrap(), 0, bytes.to_vec(), 0))
+        .collect();
+    survives(&segments).unwrap();
+}
+
 /// Delivers bytes to a conversation with a low bound and checks what it holds.
 fn survives(segments: &[(u32, u32, Vec<u8>, u8)]) -> Result<(), TestCaseError> {
     let limits = Limits {
