@@ -47,7 +47,7 @@ use crate::{
 const READERS: usize = 64;
 /// Reports waiting for one reader at most; queues share them.
 const QUEUE: usize = 4096;
-/// A reader that takes nothing for this long is gone.
+/// How long a reader may take nothing.
 const STALLED: Duration = Duration::from_secs(5);
 /// Time for readers to take the rest when the daemon stops.
 const LAST_LINES: Duration = Duration::from_secs(1);
@@ -59,6 +59,7 @@ const FILTER: u64 = 64 * 1024;
 pub struct Server {
     bound: Bound,
     listener: UnixListener,
+    stalled: Duration,
 }
 
 impl Server {
@@ -72,7 +73,11 @@ impl Server {
             path: path.to_owned(),
             error,
         })?;
-        Ok(Self { bound, listener })
+        Ok(Self {
+            bound,
+            listener,
+            stalled: STALLED,
+        })
     }
 
     /// Serves readers in the background; each gets the line `ready` first.
@@ -83,13 +88,18 @@ impl Server {
         outputs: Outputs,
         flight: Option<FlightRecorder>,
     ) -> Broadcast {
-        let Self { bound, listener } = self;
+        let Self {
+            bound,
+            listener,
+            stalled,
+        } = self;
         let shared = Arc::new(Shared {
             ready,
             outputs,
             flight,
             readers: Mutex::new(Vec::new()),
             stopping: AtomicBool::new(false),
+            stalled,
         });
         // Every task holds a sender; the receiver ends when all tasks have.
         let (tasks, ended) = mpsc::channel(1);
@@ -172,6 +182,8 @@ struct Shared {
     flight: Option<FlightRecorder>,
     readers: Mutex<Vec<Reader>>,
     stopping: AtomicBool,
+    /// A reader that takes nothing for this long is gone.
+    stalled: Duration,
 }
 
 impl Shared {
@@ -233,7 +245,7 @@ async fn accept(listener: UnixListener, shared: Arc<Shared>, tasks: mpsc::Sender
 async fn serve(
     stream: UnixStream,
     shared: &Shared,
-    lines: mpsc::Receiver<Arc<str>>,
+    mut lines: mpsc::Receiver<Arc<str>>,
     filter: &Mutex<Filter>,
     full: bool,
 ) -> io::Result<()> {
@@ -247,7 +259,13 @@ async fn serve(
                 Request::Gone => return Ok(()),
                 Request::Bad => Reason::BadFilter,
             },
-            written = write_reports(&mut to, shared, lines, asked) => {
+            written = write_reports(&mut to, shared, &mut lines, asked) => {
+                // One whose queue is closed was counted when that was full, or the daemon stops.
+                if written.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::TimedOut)
+                    && !lines.is_closed()
+                {
+                    shared.outputs.readers_dropped.inc();
+                }
                 written?;
                 if shared.stopping.load(Ordering::Relaxed) {
                     Reason::Stopped
@@ -257,16 +275,17 @@ async fn serve(
             }
         }
     };
-    write(&mut to, json::line(&Ended { end: reason })?.as_bytes()).await
+    let ended = json::line(&Ended { end: reason })?;
+    write(&mut to, shared, ended.as_bytes()).await
 }
 
 async fn write_reports(
     to: &mut OwnedWriteHalf,
     shared: &Shared,
-    mut lines: mpsc::Receiver<Arc<str>>,
+    lines: &mut mpsc::Receiver<Arc<str>>,
     mut asked: mpsc::Receiver<()>,
 ) -> io::Result<()> {
-    write(to, shared.ready.as_bytes()).await?;
+    write(to, shared, shared.ready.as_bytes()).await?;
     let mut waiting = Vec::new();
     loop {
         tokio::select! {
@@ -274,26 +293,23 @@ async fn write_reports(
                 if read == 0 {
                     return Ok(());
                 }
-                write(to, waiting.concat().as_bytes()).await?;
+                write(to, shared, waiting.concat().as_bytes()).await?;
                 waiting.clear();
             }
-            Some(()) = asked.recv() => write_recording(to, shared.flight.as_ref()).await?,
+            Some(()) = asked.recv() => write_recording(to, shared).await?,
         }
     }
 }
 
 /// A line that says how many bytes follow it, and those.
-async fn write_recording(
-    to: &mut OwnedWriteHalf,
-    flight: Option<&FlightRecorder>,
-) -> io::Result<()> {
-    let file = match flight.map(FlightRecorder::snapshot) {
+async fn write_recording(to: &mut OwnedWriteHalf, shared: &Shared) -> io::Result<()> {
+    let file = match shared.flight.as_ref().map(FlightRecorder::snapshot) {
         Some(snapshot) => Some(spawn_blocking(move || compress(&snapshot)).await??),
         None => None,
     };
     let recording = file.as_ref().map(Vec::len);
-    write(to, json::line(&Recorded { recording })?.as_bytes()).await?;
-    write(to, &file.unwrap_or_default()).await
+    write(to, shared, json::line(&Recorded { recording })?.as_bytes()).await?;
+    write(to, shared, &file.unwrap_or_default()).await
 }
 
 fn compress(snapshot: &Snapshot) -> io::Result<Vec<u8>> {
@@ -302,9 +318,9 @@ fn compress(snapshot: &Snapshot) -> io::Result<Vec<u8>> {
     Ok(file)
 }
 
-async fn write(to: &mut OwnedWriteHalf, mut rest: &[u8]) -> io::Result<()> {
+async fn write(to: &mut OwnedWriteHalf, shared: &Shared, mut rest: &[u8]) -> io::Result<()> {
     while !rest.is_empty() {
-        let written = timeout(STALLED, to.write(rest)).await??;
+        let written = timeout(shared.stalled, to.write(rest)).await??;
         rest = rest.get(written..).unwrap_or_default();
     }
     Ok(())

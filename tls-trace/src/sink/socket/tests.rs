@@ -17,13 +17,14 @@ struct Daemon {
 
 impl Daemon {
     fn start() -> Self {
-        Self::with(None)
+        Self::with(None, STALLED)
     }
 
-    fn with(flight: Option<FlightRecorder>) -> Self {
+    fn with(flight: Option<FlightRecorder>, stalled: Duration) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let outputs = Outputs::new().unwrap();
-        let server = Server::bind(&folder.path().join("s")).unwrap();
+        let mut server = Server::bind(&folder.path().join("s")).unwrap();
+        server.stalled = stalled;
         let ready = json::line(&Ready::new(&[])).unwrap();
         let broadcast = server.start(ready, outputs.clone(), flight);
         Self {
@@ -92,7 +93,8 @@ async fn readers_get_reports_and_a_goodbye() {
 
 #[tokio::test]
 async fn a_stalled_reader_is_dropped_and_delays_nobody() {
-    let mut daemon = Daemon::start();
+    // The queue is what ends the reader, however slow this machine is.
+    let mut daemon = Daemon::with(None, Duration::MAX);
     let mut stalled = daemon.raw().await;
     let mut prompt = daemon.client(&all()).await.unwrap();
     let report = sample::failed();
@@ -124,6 +126,25 @@ async fn a_stalled_reader_is_dropped_and_delays_nobody() {
         received >= QUEUE && received < sent + 1,
         "{received} of {sent}"
     );
+}
+
+#[tokio::test]
+async fn a_reader_that_stalls_for_too_long_is_dropped_and_counted() {
+    let mut daemon = Daemon::with(None, Duration::from_millis(10));
+    let mut stalled = daemon.raw().await;
+    // Far fewer than its queue holds, more than the kernel buffers for the socket.
+    for _ in 0..QUEUE / 4 {
+        daemon.broadcast.report(&sample::failed());
+    }
+    while daemon.outputs.readers.get() == 1 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(daemon.outputs.readers_dropped.get(), 1);
+    let mut received = 0;
+    while line(&mut stalled).await.ends_with('\n') {
+        received += 1;
+    }
+    assert!(received < QUEUE / 4, "{received}");
 }
 
 #[tokio::test]
@@ -221,7 +242,7 @@ async fn what_the_flight_recorder_holds() {
     let header = Header::new(0, engine::Config::default());
     let mut flight = FlightRecorder::new(&header, 1 << 20);
     flight.tick(Timestamp(7));
-    let mut daemon = Daemon::with(Some(flight));
+    let mut daemon = Daemon::with(Some(flight), STALLED);
     let reader = daemon.raw().await;
     daemon.broadcast.report(&sample::failed());
     let path = daemon.folder.path().join("s");
