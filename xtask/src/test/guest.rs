@@ -53,38 +53,70 @@ const FILES: &[&str] = &[
 /// An emulated machine is about this much slower than a real one.
 const SLOWNESS: &str = "8";
 
-const TIMEOUT: Duration = Duration::from_secs(30 * 60);
+/// For one guest beside another.
+const TIMEOUT: Duration = Duration::from_secs(40 * 60);
 
 /// Runs test programs, its arguments.
 const RUN_ALL: &str =
     r#"status=0; for test; do "$test" --show-output || status=1; done; exit $status"#;
 
-/// Runs the suite's test programs one after the other in one guest.
-pub fn suite(root: &Path, release: Release) -> Result<Outcome> {
-    if process::find(QEMU).is_none() {
-        return Ok(Outcome::Skipped(format!("no {QEMU}")));
+/// The suite, built for guests.
+#[derive(Debug)]
+pub struct Suite {
+    tree: Tree,
+    environment: Vec<(String, String)>,
+    /// Runs the test programs one after the other.
+    command: Vec<String>,
+}
+
+impl Suite {
+    /// Builds it; absent where guests cannot run.
+    ///
+    /// # Errors
+    /// It does not build.
+    pub fn build(root: &Path) -> Result<Option<Self>> {
+        if process::find(QEMU).is_none() {
+            return Ok(None);
+        }
+        let (mut tree, environment) = equipment(root)?;
+        let mut command = ["sh", "-c", RUN_ALL, "sh"].map(str::to_owned).to_vec();
+        for test in build_tests(root)? {
+            let test = stripped(root, &test)?;
+            tree.host(&test)?;
+            command.push(test.display().to_string());
+        }
+        Ok(Some(Self {
+            tree,
+            environment,
+            command,
+        }))
     }
-    let (mut tree, environment) = equipment(root)?;
-    let mut command = ["sh", "-c", RUN_ALL, "sh"].map(str::to_owned).to_vec();
-    for test in build_tests(root)? {
-        let test = stripped(root, &test)?;
-        tree.host(&test)?;
-        command.push(test.display().to_string());
+
+    /// Runs it in one guest, which hands each line to `line`.
+    ///
+    /// # Errors
+    /// The guest cannot run, or takes too long.
+    pub fn run(
+        &self,
+        root: &Path,
+        release: Release,
+        mut line: impl FnMut(&str),
+    ) -> Result<Outcome> {
+        let guest = Guest {
+            release,
+            append: String::new(),
+            tree: self.tree.clone(),
+            environment: self.environment.clone(),
+            command: self.command.clone(),
+            timeout: TIMEOUT,
+        };
+        let mut tally = Tally::default();
+        let status = guest.run(root, |text| {
+            line(text);
+            tally.read(text);
+        })?;
+        tally.finish(status == 0).map(Outcome::Ran)
     }
-    let guest = Guest {
-        release,
-        append: String::new(),
-        tree,
-        environment,
-        command,
-        timeout: TIMEOUT,
-    };
-    let mut tally = Tally::default();
-    let status = guest.run(root, |line| {
-        println!("{line}");
-        tally.read(line);
-    })?;
-    tally.finish(status == 0).map(Outcome::Ran)
 }
 
 /// Prints the table of docs/netem.md, measured in a guest: not every kernel has netem.
@@ -107,7 +139,7 @@ pub fn netem(root: &Path) -> Result<ExitCode> {
         tree,
         environment,
         command: vec![table.display().to_string()],
-        timeout: 2 * TIMEOUT,
+        timeout: TIMEOUT,
     };
     let status = guest.run(root, |line| println!("{line}"))?;
     Ok(ExitCode::from(u8::try_from(status)?))

@@ -7,9 +7,15 @@ mod licences;
 mod lint;
 mod suite;
 
-use std::{path::Path, process::ExitCode, time::Instant};
+use std::{
+    path::Path,
+    process::ExitCode,
+    sync::mpsc,
+    thread,
+    time::{Duration, Instant},
+};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, anyhow};
 
 use crate::{setup, vm::Release};
 use count::Count;
@@ -26,11 +32,20 @@ pub struct Arguments {
     list: bool,
 }
 
-/// A step and what it does with the workspace's root folder.
+/// A step.
 struct Step {
     name: &'static str,
     about: &'static str,
-    run: fn(&Path) -> Result<Outcome>,
+    run: Run,
+}
+
+/// What a step does.
+#[derive(Clone, Copy)]
+enum Run {
+    /// Something with the workspace's root folder.
+    Here(fn(&Path) -> Result<Outcome>),
+    /// The truth suite under another kernel.
+    Guest(Release),
 }
 
 /// How a step ended, unless it failed as a whole.
@@ -67,15 +82,25 @@ const STEPS: &[Step] = &[
         "what is said where a kernel allows less",
         degraded::check,
     ),
-    step("vm-6.1", "truth suite on Debian's kernel 6.1", |root| {
-        guest::suite(root, Release::V6_1)
-    }),
-    step("vm-6.12", "truth suite on Debian's kernel 6.12", |root| {
-        guest::suite(root, Release::V6_12)
-    }),
+    guest(
+        "vm-6.1",
+        "truth suite on Debian's kernel 6.1",
+        Release::V6_1,
+    ),
+    guest(
+        "vm-6.12",
+        "truth suite on Debian's kernel 6.12",
+        Release::V6_12,
+    ),
 ];
 
 const fn step(name: &'static str, about: &'static str, run: fn(&Path) -> Result<Outcome>) -> Step {
+    let run = Run::Here(run);
+    Step { name, about, run }
+}
+
+const fn guest(name: &'static str, about: &'static str, release: Release) -> Step {
+    let run = Run::Guest(release);
     Step { name, about, run }
 }
 
@@ -97,7 +122,20 @@ impl Arguments {
             println!("no eBPF toolchain: {error:#}");
         }
         setup::programs(root)?;
-        let total: Count = steps.into_iter().map(|step| step.count(root)).sum();
+        let mut total = Count::default();
+        let mut guests = Vec::new();
+        for step in steps {
+            match step.run {
+                Run::Here(run) => {
+                    step.begin();
+                    let start = Instant::now();
+                    let outcome = run(root);
+                    total += step.end(outcome, start.elapsed());
+                }
+                Run::Guest(release) => guests.push((step, release)),
+            }
+        }
+        total += in_guests(&guests, root);
         println!("{total}");
         Ok(if total.failed == 0 {
             ExitCode::SUCCESS
@@ -107,12 +145,53 @@ impl Arguments {
     }
 }
 
-impl Step {
-    fn count(&self, root: &Path) -> Count {
-        println!("\n== {}: {}", self.name, self.about);
+/// Runs the suite in several guests side by side: a good part of it is one program at a time. The lines of the first
+/// are shown as they come, those of the next after it.
+fn in_guests(steps: &[(&Step, Release)], root: &Path) -> Count {
+    if steps.is_empty() {
+        return Count::default();
+    }
+    let suite = guest::Suite::build(root);
+    let run = |release, lines: mpsc::Sender<String>| match &suite {
+        Ok(Some(suite)) => suite.run(root, release, |line| {
+            // Shown to the end.
+            let _ = lines.send(line.to_owned());
+        }),
+        Ok(None) => Ok(Outcome::Skipped(format!("no {}", guest::QEMU))),
+        Err(error) => Err(anyhow!("{error:#}")),
+    };
+    thread::scope(|scope| {
         let start = Instant::now();
-        let outcome = (self.run)(root);
-        let seconds = start.elapsed().as_secs_f64();
+        let running: Vec<_> = steps
+            .iter()
+            .map(|&(step, release)| {
+                let (lines, shown) = mpsc::channel();
+                let run = move || (run(release, lines), start.elapsed());
+                (step, shown, scope.spawn(run))
+            })
+            .collect();
+        let end = |(step, shown, thread): (&Step, mpsc::Receiver<String>, _)| {
+            step.begin();
+            for line in shown {
+                println!("{line}");
+            }
+            let thread: thread::ScopedJoinHandle<_> = thread;
+            let (outcome, took) = thread
+                .join()
+                .unwrap_or_else(|_| (Err(anyhow!("its thread panicked")), start.elapsed()));
+            step.end(outcome, took)
+        };
+        running.into_iter().map(end).sum()
+    })
+}
+
+impl Step {
+    fn begin(&self) {
+        println!("\n== {}: {}", self.name, self.about);
+    }
+
+    fn end(&self, outcome: Result<Outcome>, took: Duration) -> Count {
+        let seconds = took.as_secs_f64();
         match outcome {
             Ok(Outcome::Ran(count)) => {
                 println!("== {}: {count} in {seconds:.1} s", self.name);

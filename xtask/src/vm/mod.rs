@@ -11,6 +11,7 @@ use std::{
     fs::{self, File},
     io::BufWriter,
     path::{Path, PathBuf},
+    sync::atomic::{AtomicU32, Ordering},
     time::Duration,
 };
 
@@ -72,16 +73,19 @@ impl Scratch {
     const PREFIX: &str = "guest-";
 
     fn create(parent: &Path) -> Result<Self> {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
         // Those of killed processes are large.
         for entry in fs::read_dir(parent)?.flatten() {
             let name = entry.file_name().to_string_lossy().into_owned();
-            if let Some(pid) = name.strip_prefix(Self::PREFIX)
+            if let Some(rest) = name.strip_prefix(Self::PREFIX)
+                && let Some(pid) = rest.split('-').next()
                 && !Path::new("/proc").join(pid).exists()
             {
                 fs::remove_dir_all(entry.path())?;
             }
         }
-        let folder = parent.join(format!("{}{}", Self::PREFIX, std::process::id()));
+        let (pid, number) = (std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+        let folder = parent.join(format!("{}{pid}-{number}", Self::PREFIX));
         fs::create_dir_all(&folder)?;
         Ok(Self(folder))
     }

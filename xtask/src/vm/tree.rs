@@ -15,13 +15,13 @@ use super::cpio;
 use crate::process;
 
 /// Files by their place in the guest, without the leading slash.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Tree {
     /// Sorted, so that a folder comes before what is in it.
     entries: BTreeMap<String, Entry>,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 enum Entry {
     Directory,
     Symlink(String),
