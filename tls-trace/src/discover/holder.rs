@@ -175,10 +175,10 @@ mod tests {
     fn wanted(client: &TcpStream) -> HolderWanted {
         let (local, remote) = (client.peer_addr().unwrap(), client.local_addr().unwrap());
         let all = sock_diag::of_namespace(std::process::id()).unwrap();
-        let same = |named: &&Named| (named.local, named.remote) == (local, remote);
+        let same = |(named, _): &&(Named, u64)| (named.local, named.remote) == (local, remote);
         let netns = fs::metadata("/proc/self/ns/net").unwrap().ino();
         HolderWanted {
-            connection: ConnectionId(all.iter().find(same).unwrap().cookie),
+            connection: ConnectionId(all.iter().find(same).unwrap().0.cookie),
             local,
             remote,
             netns: u32::try_from(netns).unwrap(),

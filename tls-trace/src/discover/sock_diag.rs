@@ -36,18 +36,21 @@ pub(super) struct Named {
 /// More than the kernel puts into one message of a dump (`netlink_dump`, net/netlink/af_netlink.c).
 const BUFFER: usize = 64 * 1024;
 
-/// The TCP connections in the network namespace of a process.
+/// The TCP connections in the network namespace of a process, and the inode of each socket: 0 where nobody has
+/// accepted it.
 ///
 /// # Errors
 /// It is another one and cannot be entered (`CAP_SYS_ADMIN`), or the kernel has no `inet_diag`.
-pub(super) fn of_namespace(pid: u32) -> io::Result<Vec<Named>> {
+pub(super) fn of_namespace(pid: u32) -> io::Result<Vec<(Named, u64)>> {
     within(pid, || {
         let socket = open()?;
         let mut found = Vec::new();
         for family in [AF_INET, AF_INET6] {
             let states = StateFlags::ESTABLISHED | StateFlags::CLOSE_WAIT;
             ask(&socket, NLM_F_DUMP, family, states, SocketId::new_v4())?;
-            answers(&socket, |response| found.push(named(&response)))?;
+            answers(&socket, |response| {
+                found.push((named(&response), response.header.inode.into()));
+            })?;
         }
         Ok(found)
     })

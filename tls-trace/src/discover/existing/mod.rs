@@ -253,32 +253,45 @@ impl Found {
                     .iter()
                     .any(|any| listening.contains(&Address(any.octets(), port)))
         };
-        match sock_diag::of_namespace(pid) {
-            Ok(named) => self.cookies.extend(named.iter().map(|named| {
-                let (local, remote) = (Address::from(&named.local), (&named.remote).into());
-                ((netns, local, remote), named.cookie)
-            })),
-            Err(error) => tracing::debug!(netns, %error, "no cookies of open connections"),
-        }
-        for entry in entries.iter().filter(|entry| is_open(entry)) {
-            let local = &entry.local_address;
-            let opened_by = if accepted(local) {
+        let named = sock_diag::of_namespace(pid).unwrap_or_else(|error| {
+            tracing::debug!(netns, %error, "no cookies of open connections");
+            Vec::new()
+        });
+        // Each walks a table that changes meanwhile, and may pass over an entry or meet it twice.
+        let from_table = entries
+            .iter()
+            .filter(|entry| is_open(entry))
+            .map(|entry| (entry.local_address, entry.remote_address, entry.inode));
+        let from_kernel = named
+            .iter()
+            .map(|(named, inode)| (named.local, named.remote, *inode));
+        let mut met = HashSet::new();
+        for (local, remote, inode) in from_table.chain(from_kernel) {
+            let ends = (Address::from(&local), Address::from(&remote));
+            if !met.insert(ends) {
+                continue;
+            }
+            let opened_by = if accepted(&local) {
                 Some(false)
             } else {
                 ephemeral.contains(&local.port()).then_some(true)
             };
-            if entry.inode != 0 {
-                self.sockets.insert(entry.inode, self.connections.len());
+            if inode != 0 {
+                self.sockets.insert(inode, self.connections.len());
             }
             self.connections.push(Connection {
-                local: local.into(),
-                remote: (&entry.remote_address).into(),
+                local: ends.0,
+                remote: ends.1,
                 netns,
                 opened_by,
                 task: None,
                 taken: false,
             });
         }
+        self.cookies.extend(named.iter().map(|(named, _)| {
+            let (local, remote) = (Address::from(&named.local), (&named.remote).into());
+            ((netns, local, remote), named.cookie)
+        }));
     }
 
     /// Finds out which process holds each socket.

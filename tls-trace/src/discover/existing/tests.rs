@@ -172,7 +172,7 @@ fn open_connections_of_this_process_are_found() {
             Some(index) => announced.swap_remove(index),
             None => existing
                 .before(&event(EventKind::Destroyed(socket)))
-                .unwrap(),
+                .unwrap_or_else(|| panic!("{ends:?} is not among {existing:?}")),
         };
         let EventKind::Existing {
             socket,
