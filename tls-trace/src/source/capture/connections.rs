@@ -3,6 +3,7 @@
 use std::{collections::VecDeque, net::SocketAddr, time::Duration};
 
 use hashlink::{LinkedHashMap, linked_hash_map::Entry};
+use tls_trace_common::{CAPTURE_BYTES, CAPTURE_SEGMENTS};
 
 use super::{
     fragments::Fragments,
@@ -15,9 +16,13 @@ use crate::event::{ConnectionId, Direction, Event, EventKind, Segment, Task, Tcp
 const CONNECTIONS: usize = 262_144;
 /// A connection that both ends closed, or one reset, is over when nothing came for this long.
 const QUIET: Duration = Duration::from_secs(1);
-/// Segments of a connection that are heard one by one: more than the daemon takes of one, and more than
-/// any handshake has. After them, those that open or close it, and the last before.
+/// Segments of a connection that are heard one by one: more than any handshake has whose messages are not
+/// cut small. After them, those that open or close it, and the last before.
 const HEARD: u32 = 256;
+/// Those cut small are heard as the daemon hears them: so many payload bytes of both directions, in so many
+/// segments, each of which has its acknowledgment.
+const HEARD_BYTES: u32 = 2 * CAPTURE_BYTES;
+const HEARD_SMALL: u32 = 4 * CAPTURE_SEGMENTS;
 /// Packets of a connection in which a second copy of one is looked for.
 const RECENT: usize = 4;
 /// A capture on several interfaces sees a packet again within this time.
@@ -70,6 +75,8 @@ struct Flow {
     phase: Phase,
     last: Timestamp,
     segments: u32,
+    /// Payload of them.
+    payload_bytes: u32,
     /// The last segment of each direction that was not told.
     untold: [Option<Box<Event>>; 2],
     recent: [Option<(Identity, Timestamp)>; RECENT],
@@ -299,6 +306,7 @@ impl Flow {
             phase: Phase::Open,
             last: Timestamp(0),
             segments: 0,
+            payload_bytes: 0,
             untold: [None, None],
             recent: [None; RECENT],
         }
@@ -343,8 +351,9 @@ impl Flow {
             return;
         };
         self.segments = self.segments.saturating_add(1);
+        self.payload_bytes = self.payload_bytes.saturating_add(segment.length);
         let changes = TcpFlags::SYN | TcpFlags::FIN | TcpFlags::RST;
-        if self.segments > HEARD && segment.flags.0 & changes == 0 {
+        if !self.is_heard() && segment.flags.0 & changes == 0 {
             let place = &mut self.untold[segment.direction as usize];
             match place {
                 Some(place) => **place = event,
@@ -354,6 +363,12 @@ impl Flow {
         }
         self.tell_rest(events);
         events.push(event);
+    }
+
+    /// Whether the last segment is one of the first.
+    fn is_heard(&self) -> bool {
+        let small = self.payload_bytes <= HEARD_BYTES && self.segments <= HEARD_SMALL;
+        self.segments <= HEARD || small
     }
 
     fn tell_rest(&mut self, events: &mut Vec<Event>) {

@@ -1,5 +1,7 @@
 //! Which packets are of one connection, who opened it, when it is over.
 
+use rstest::rstest;
+
 use super::make::{CLIENT, SERVER, Tcp, events, tcp};
 use crate::{
     event::{Direction, Event, EventKind, Segment},
@@ -195,26 +197,32 @@ fn a_packet_captured_twice_is_one() {
 }
 
 /// Of a long connection: its beginning, then what changes it and where its streams were by then.
-#[test]
-fn the_middle_of_a_long_connection_is_passed_over() {
+#[rstest]
+#[case::large_segments(1000, 256)]
+#[case::small_segments(1, 4096)]
+fn the_middle_of_a_long_connection_is_passed_over(#[case] length: u16, #[case] heard: u32) {
+    const SEGMENTS: u32 = 5000;
+    let payload = vec![b'x'; length.into()];
+    let seq = |index: u32| 11 + index * u32::from(length);
     let mut packets = vec![tcp("S", 10, b"").at(0), tcp("SA", 20, b"").back().at(1)];
-    for index in 0..2000_u32 {
-        packets.push(tcp("A", 11 + index, b"x").at(2 + u64::from(index)));
+    for index in 0..SEGMENTS {
+        packets.push(tcp("A", seq(index), &payload).at(2 + u64::from(index)));
     }
-    packets.push(tcp("A", 21, b"").back().at(3000));
-    packets.push(tcp("FA", 2011, b"").at(3001));
+    packets.push(tcp("A", 21, b"").back().at(6000));
+    packets.push(tcp("FA", seq(SEGMENTS), b"").at(6001));
     let events = events(&packets);
     let found = segments(&events);
-    assert_eq!(found.len(), 256 + 3);
-    let last: Vec<_> = found[255..]
+    let (first, last) = found.split_at(usize::try_from(heard).unwrap() - 1);
+    assert_eq!(first.last().unwrap().1.seq, seq(heard - 4));
+    let last: Vec<_> = last
         .iter()
         .map(|(_, segment)| (segment.direction, segment.seq))
         .collect();
     let expected = [
-        (Direction::Egress, 264),
-        (Direction::Egress, 2010),
+        (Direction::Egress, seq(heard - 3)),
+        (Direction::Egress, seq(SEGMENTS - 1)),
         (Direction::Ingress, 21),
-        (Direction::Egress, 2011),
+        (Direction::Egress, seq(SEGMENTS)),
     ];
     assert_eq!(last, expected);
 }
