@@ -175,7 +175,7 @@ explained_labels! {
         },
         /// The server took it.
         Accepted = "accepted" {
-            proof: "The server selected the pre-shared key, and the client sent a record of EndOfEarlyData's size.",
+            proof: "The server selected the pre-shared key, and the client sent a record of EndOfEarlyData's size right before its Finished; where the library does not say otherwise, as four bytes of data have that size, too.",
             usual: "Resumed connections of a client and a server that both want it.",
             next: "Nothing; what comes as early data can be replayed (RFC 8446 §8).",
         },

@@ -277,11 +277,12 @@ impl Said {
             let seen = tls.fatal_alert().filter(|seen| from_peer(seen.direction));
             seen.is_some_and(|seen| seen.description != description)
         });
+        // Not the other way round: of what was accepted the wire shows only a record of EndOfEarlyData's
+        // size, which four bytes of rejected data have, too.
         let early_data = match (self.early_data(), tls.early_data_on_wire()) {
             (Some(said), Some(seen)) => matches!(
                 (said.outcome, seen.outcome),
                 (EarlyDataOutcome::Accepted, EarlyDataOutcome::Rejected)
-                    | (EarlyDataOutcome::Rejected, EarlyDataOutcome::Accepted)
             ),
             _ => false,
         };

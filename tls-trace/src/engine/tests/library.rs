@@ -232,15 +232,40 @@ fn alpn_of_tls_1_3_is_known() {
     }
 }
 
+/// The wire shows early data of 40 bytes, then records of these sizes.
 #[rstest]
 #[case::pending(
     said(LibraryMoment::HandshakeReturned),
+    false,
+    &[END_OF_EARLY_DATA, FINISHED],
     EarlyDataOutcome::Accepted,
     false
 )]
-#[case::rejected(completed(), EarlyDataOutcome::Rejected, true)]
-fn pending_early_data_is_not_rejected(
+#[case::rejected_though_four_bytes_look_like_the_end(
+    completed(),
+    false,
+    &[END_OF_EARLY_DATA, FINISHED],
+    EarlyDataOutcome::Rejected,
+    false
+)]
+#[case::accepted(
+    completed(),
+    true,
+    &[END_OF_EARLY_DATA, FINISHED],
+    EarlyDataOutcome::Accepted,
+    false
+)]
+#[case::accepted_without_the_end(
+    completed(),
+    true,
+    &[FINISHED],
+    EarlyDataOutcome::Accepted,
+    true
+)]
+fn the_library_knows_what_became_of_early_data(
     #[case] event: LibraryEvent,
+    #[case] accepted: bool,
+    #[case] sizes: &[usize],
     #[case] outcome: EarlyDataOutcome,
     #[case] contradiction: bool,
 ) {
@@ -256,12 +281,13 @@ fn pending_early_data_is_not_rejected(
     };
     story.sends(client_hello(offer)).sends(data(40));
     let event = LibraryEvent {
-        early_data_accepted: Some(false),
+        early_data_accepted: Some(accepted),
         ..event
     };
+    let records = sizes.iter().copied().map(data);
     story
         .gets([server_hello(psk), data(36), data(FINISHED)].concat())
-        .sends([data(END_OF_EARLY_DATA), data(FINISHED)].concat());
+        .sends(records.collect::<Vec<_>>().concat());
     tell(&mut story, event);
     story.gets(data(250)).sends(data(100)).gets(data(500));
     story.sends(data(ALERT)).closes().gets_fin().ends();
