@@ -15,7 +15,7 @@ use nix::{
 };
 use tls_trace::report::Report;
 use tls_trace_tests::{
-    actor, binary, certificates::Certificates, clients, scratch, servers, truth,
+    Case, actor, binary, certificates::Certificates, clients, scratch, servers, truth,
 };
 
 /// `record --last` and SIGUSR1; `--failures-pcapng`.
@@ -66,29 +66,59 @@ fn the_flight_recorder_has_what_was_reported() {
 /// `record FILE`: every report of the same tracer, until its end.
 #[test]
 fn record_until_it_is_told_to_stop() {
-    truth(&["openssl"], |case| {
+    truth(&[], |case| {
         let file = scratch()?.join("recorded.tlsrec");
-        let mut recorder = Command::new(binary()?)
-            .arg("record")
-            .arg(&file)
-            .stderr(Stdio::piped())
-            .spawn()?;
-        let stderr = recorder.stderr.take().context("it has a standard error")?;
-        let mut stderr = BufReader::new(stderr).lines();
-        said(&mut stderr, "recording to")?;
-        ensure!(actor::connect(case.address()).is_err());
-        // The daemon of this test hears of it when the recorder does, or later.
-        case.wait_for(1)?;
-        kill(Pid::from_raw(recorder.id().cast_signed()), Signal::SIGINT)?;
-        ensure!(recorder.wait()?.success());
-        said(&mut stderr, "connections")?;
-        let lines = replay(&file)?;
-        let reported = lines.iter().any(|line| {
-            serde_json::from_str::<Report>(line).is_ok_and(|report| report.remote == case.address())
-        });
-        ensure!(reported, "{lines:?}");
+        let [recorded, live] = recorded(case, &file, &[])?;
+        ensure!(recorded.comm == live.comm, "{recorded:?}\n{live:?}");
         Ok(())
     });
+}
+
+/// `record --redact FILE`: the same under other names, and no file with the true ones on the way.
+#[test]
+fn record_with_other_names() {
+    truth(&[], |case| {
+        let folder = scratch()?.join("redacted");
+        fs::create_dir_all(&folder)?;
+        let file = folder.join("recorded.tlsrec");
+        let [recorded, live] = recorded(case, &file, &["--redact"])?;
+        let comm = live.comm.as_deref().context("no process")?;
+        ensure!(recorded.comm.is_some() && recorded.comm.as_deref() != Some(comm));
+        ensure!(recorded.verdict.cause == live.verdict.cause);
+        ensure!(
+            fs::read_dir(&folder)?.count() == 1,
+            "more than the recording"
+        );
+        Ok(())
+    });
+}
+
+/// Records a connection that is refused; returns its report by the recording, and by the daemon of this test.
+fn recorded(case: &Case, file: &Path, options: &[&str]) -> Result<[Report; 2]> {
+    let mut recorder = Command::new(binary()?)
+        .arg("record")
+        .args(options)
+        .arg(file)
+        .stderr(Stdio::piped())
+        .spawn()?;
+    let stderr = recorder.stderr.take().context("it has a standard error")?;
+    let mut stderr = BufReader::new(stderr).lines();
+    said(&mut stderr, "recording to")?;
+    ensure!(actor::connect(case.address()).is_err());
+    // The daemon of this test hears of it when the recorder does, or later.
+    case.wait_for(1)?;
+    kill(Pid::from_raw(recorder.id().cast_signed()), Signal::SIGINT)?;
+    ensure!(recorder.wait()?.success());
+    said(&mut stderr, "connections")?;
+    let lines = replay(file)?;
+    let report = lines
+        .iter()
+        .filter_map(|line| serde_json::from_str::<Report>(line).ok())
+        .find(|report| report.remote == case.address())
+        .with_context(|| format!("{lines:?}"))?;
+    let live = case.reports();
+    let live = live.first().context("the daemon did not report it")?;
+    Ok([report, Report::clone(live)])
 }
 
 /// A daemon whose lines are read as they are.
