@@ -8,6 +8,7 @@ use std::{
 };
 
 use anstyle::Style;
+use foldhash::quality::RandomState;
 use serde::Serialize;
 
 use crate::{
@@ -26,7 +27,7 @@ const WORST: usize = 10;
 pub(super) struct Tally {
     outcomes: BTreeMap<Outcome, u64>,
     causes: BTreeMap<Cause, u64>,
-    pairs: HashMap<Pair, PairTally>,
+    pairs: HashMap<Pair, PairTally, RandomState>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -145,7 +146,9 @@ impl Tally {
     }
 }
 
-fn worst(pairs: &HashMap<Pair, PairTally>) -> impl Iterator<Item = (&Pair, &PairTally)> {
+fn worst(
+    pairs: &HashMap<Pair, PairTally, RandomState>,
+) -> impl Iterator<Item = (&Pair, &PairTally)> {
     let mut failed: Vec<_> = pairs
         .iter()
         .filter(|(_, tally)| tally.failures > 0)

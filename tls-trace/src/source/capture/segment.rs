@@ -1,12 +1,14 @@
 //! From a packet to the TCP segment in it.
 
 use std::{
-    hash::{DefaultHasher, Hash as _, Hasher as _},
+    hash::{BuildHasher as _, Hasher as _},
     net::{IpAddr, SocketAddr},
+    sync::LazyLock,
 };
 
 use bytes::Bytes;
 use etherparse::{Ipv6ExtensionSlice, LaxIpSlice, TcpSlice, ip_number};
+use foldhash::quality::RandomState;
 
 use super::{
     fragments::{Datagram, Fragments},
@@ -196,11 +198,14 @@ fn segment(ip: &Ip, owner: &Bytes, bytes: &[u8], length: usize) -> Result<TcpSeg
 
 /// Neither checksum (network cards fill it in later) nor TTL (routers count it down).
 fn identity(ip: &Ip, tcp: &TcpSlice<'_>, length: usize) -> Identity {
-    let mut hasher = DefaultHasher::new();
+    /// Of this process: nobody can make packets that are taken for each other.
+    static KEY: LazyLock<RandomState> = LazyLock::new(RandomState::default);
+    let mut hasher = KEY.build_hasher();
     let header = tcp.header_slice();
-    header[..16].hash(&mut hasher);
-    tcp.options().hash(&mut hasher);
-    (length, ip.identification).hash(&mut hasher);
+    hasher.write(&header[..16]);
+    hasher.write(tcp.options());
+    hasher.write_usize(length);
+    hasher.write_u32(ip.identification);
     Identity {
         hash: hasher.finish(),
         unique: ip.identification != 0 || tcp.options().len() >= TIMESTAMPS,
