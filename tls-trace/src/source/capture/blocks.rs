@@ -2,7 +2,7 @@
 
 use std::io::{self, ErrorKind, Read};
 
-use bytes::Bytes;
+use bytes::{Buf as _, Bytes};
 
 /// Bytes read at once; they fit in the processor's second-level cache.
 const BLOCK: usize = 256 * 1024;
@@ -36,8 +36,9 @@ impl Blocks {
 
     /// Takes bytes off the front.
     pub(super) fn advance(&mut self, bytes: usize) {
-        let taken = self.block.split_to(bytes.min(self.block.len()));
-        self.offset += taken.len() as u64;
+        let taken = bytes.min(self.block.len());
+        self.block.advance(taken);
+        self.offset += taken as u64;
     }
 
     /// Makes at least `wanted` bytes available. Returns false when the stream ends before.

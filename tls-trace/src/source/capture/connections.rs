@@ -80,6 +80,8 @@ struct Flow {
     /// The last segment of each direction that was not told.
     untold: [Option<Box<Event>>; 2],
     recent: [Option<(Identity, Timestamp)>; RECENT],
+    /// Which of them is the oldest.
+    oldest: usize,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -285,7 +287,7 @@ impl Connections {
 
 impl Pair {
     fn of(a: SocketAddr, b: SocketAddr) -> Self {
-        Self(a.min(b), a.max(b))
+        if a <= b { Self(a, b) } else { Self(b, a) }
     }
 }
 
@@ -309,6 +311,7 @@ impl Flow {
             payload_bytes: 0,
             untold: [None, None],
             recent: [None; RECENT],
+            oldest: 0,
         }
     }
 
@@ -340,8 +343,8 @@ impl Flow {
         if self.recent.iter().any(seen) {
             return true;
         }
-        self.recent.rotate_right(1);
-        self.recent[0] = Some((identity, time));
+        self.recent[self.oldest] = Some((identity, time));
+        self.oldest = (self.oldest + 1) % RECENT;
         false
     }
 
