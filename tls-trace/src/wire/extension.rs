@@ -21,11 +21,12 @@ pub(super) fn read_extensions(
     reader: &mut Reader,
     mut take: impl FnMut(u16, &[u8]) -> Option<()>,
 ) -> Option<Vec<u16>> {
-    let mut kinds = Vec::new();
     if reader.is_empty() {
-        return Some(kinds);
+        return Some(Vec::new());
     }
     let mut list = Reader::new(reader.vector16()?);
+    // As many as most clients have.
+    let mut kinds = Vec::with_capacity(16);
     while let Some((kind, data)) = list.u16().zip(list.vector16()) {
         kinds.push(kind);
         let _ = take(kind, data);
