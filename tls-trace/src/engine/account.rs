@@ -1,15 +1,11 @@
 //! Writes a report out of the facts and the judgement.
 
-use std::time::Duration;
-
 use super::{
     Handshake as HandshakeResult,
     connection::Connection,
-    evidence,
     handshake::Handshake,
     http2,
     moment::{Endpoint, ms_between},
-    notices,
     verdict::{Case, Judgement},
 };
 use crate::{
@@ -21,13 +17,8 @@ use crate::{
     wire::names,
 };
 
-/// The report of a connection.
-pub(super) fn report(
-    id: ConnectionId,
-    case: &Case,
-    judgement: Judgement,
-    slow: Duration,
-) -> Report {
+/// The report of a connection, without evidence and notices.
+pub(super) fn report(id: ConnectionId, case: &Case, judgement: Judgement) -> Report {
     let connection = case.connection;
     let tls = connection.tls.as_deref();
     let process = connection.process.as_ref();
@@ -69,9 +60,9 @@ pub(super) fn report(
             initiator: judgement.initiator,
             cause: judgement.cause,
             confidence: judgement.confidence,
-            evidence: evidence::collect(case, judgement),
+            evidence: Vec::new(),
         },
-        notices: notices::collect(case, judgement, slow),
+        notices: Vec::new(),
         early_data: tls.and_then(Handshake::early_data),
         alerts: tls.map(alerts).unwrap_or_default(),
         tcp: tcp(case),

@@ -7,9 +7,11 @@ use super::{
     close::{self, PeerEnd},
     connection::Connection,
     endpoints::Endpoints,
-    holder,
+    evidence, holder,
     moment::Endpoint,
+    notices,
     pace::{self, LINGER, later},
+    rest::Resting,
     tracker::Tracker,
     transport::{Ending, after},
     verdict::{self, Case},
@@ -100,12 +102,19 @@ impl Tracker {
             .as_ref()
             .is_some_and(|tls| tls.times.started.happened());
         if !connection.told.handshake && (began || judgement.outcome != Outcome::Incomplete) {
-            let result = account::handshake_result(connection, Some(judgement));
-            outputs.push(Output::Handshake(Box::new(result)));
+            if !self.failures_only {
+                let result = account::handshake_result(connection, Some(judgement));
+                outputs.push(Output::Handshake(Box::new(result)));
+            }
             self.endpoints
                 .learn(connection.netns, tls_server(connection));
         }
-        let report = account::report(id, &case, judgement, self.config.slow_handshake);
+        let failed = matches!(judgement.outcome, Outcome::Failed | Outcome::Broken);
+        let mut report = account::report(id, &case, judgement);
+        if failed || !self.failures_only {
+            report.verdict.evidence = evidence::collect(&case, judgement);
+            report.notices = notices::collect(&case, judgement, self.config.slow_handshake);
+        }
         outputs.push(Output::Report(Box::new(report)));
         let wanted = !connection.told.payload_done || connection.is_http2_watched();
         if !is_over(connection) && wanted {
@@ -230,8 +239,10 @@ impl Tracker {
             let payload_done =
                 !connection.told.payload_done && pace::is_payload_done(connection, tls);
             if counts.is_some_and(|at| at <= now) {
-                let result = account::handshake_result(connection, None);
-                outputs.push(Output::Handshake(Box::new(result)));
+                if !self.failures_only {
+                    let result = account::handshake_result(connection, None);
+                    outputs.push(Output::Handshake(Box::new(result)));
+                }
                 self.endpoints
                     .learn(connection.netns, tls_server(connection));
                 connection.told.handshake = true;
@@ -250,7 +261,9 @@ impl Tracker {
             connection.wake = Some(at);
             self.timers.push(Reverse((at, id)));
         }
-        self.connections.rest(id);
+        if Resting::is_possible(connection) {
+            self.connections.rest(id);
+        }
     }
 
     fn edit(&mut self, id: ConnectionId, edit: impl FnOnce(&mut Connection)) {

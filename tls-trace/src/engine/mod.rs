@@ -164,6 +164,14 @@ impl Engine {
         }
     }
 
+    /// Leaves out what nobody looks at who wants failures only: the results of handshakes, and evidence
+    /// and notices of connections that did not fail.
+    #[must_use]
+    pub fn failures_only(mut self) -> Self {
+        self.tracker.failures_only = true;
+        self
+    }
+
     /// Takes one event; events come in order of time, give or take what the source could not repair.
     pub fn event(&mut self, event: &Event, outputs: &mut Vec<Output>) {
         self.tracker.event(event, outputs);

@@ -7,6 +7,7 @@ use crate::{
     engine::{self, Engine, Output},
     event::{Event, Timestamp},
     report::Report,
+    sink::filter::is_failure,
     source::capture::{CaptureError, CaptureFile, Connections, Counts, Packet},
 };
 
@@ -51,6 +52,8 @@ impl From<io::Error> for Stop {
 pub(super) struct Analysis {
     connections: Connections,
     engine: Engine,
+    /// Reports of connections that did not fail are looked at, too.
+    all: bool,
     ticked: Timestamp,
     /// Times of the first and the last packet of all.
     span: Option<(Timestamp, Timestamp)>,
@@ -59,10 +62,13 @@ pub(super) struct Analysis {
 }
 
 impl Analysis {
-    pub(super) fn new(config: engine::Config) -> Self {
+    /// For somebody who wants to hear of failures, or of every connection.
+    pub(super) fn new(config: engine::Config, all: bool) -> Self {
+        let engine = Engine::new(config);
         Self {
             connections: Connections::default(),
-            engine: Engine::new(config),
+            engine: if all { engine } else { engine.failures_only() },
+            all,
             ticked: Timestamp(0),
             span: None,
             events: Vec::new(),
@@ -144,7 +150,9 @@ impl Analysis {
     fn deliver(&mut self, observer: &mut impl Observer) -> io::Result<()> {
         for output in self.outputs.drain(..) {
             if let Output::Report(mut report) = output {
-                report.set_time(clock::since_1970(report.ended));
+                if self.all || is_failure(&report) {
+                    report.set_time(clock::since_1970(report.ended));
+                }
                 observer.report(&report)?;
             }
         }

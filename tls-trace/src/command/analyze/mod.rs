@@ -98,7 +98,7 @@ impl Analyze {
             .map(|path| Failures::new(&path, &self.files))
             .transpose()?;
         let mut files = Files::new(self.files, failures.is_some());
-        let mut analysis = Analysis::new(self.print.engine());
+        let mut analysis = Analysis::new(self.print.engine(), self.filter.all);
         let mut view = View::new(Lines::new(self.print, self.filter), failures);
         let whole = analyze(&mut files, &mut analysis, &mut view)?;
         if let Some(failures) = view.failures.take() {
