@@ -231,6 +231,9 @@ impl Connection {
             tls.hello_end = tls.hello_end.or(base.map(|base| base.wrapping_add(end)));
         }
         self.http2_record(observation);
+        if let Some(history) = &mut self.history {
+            history.observe(observation);
+        }
     }
 
     /// Retransmissions of the ClientHello, by the kernel's own count or by segments seen twice.

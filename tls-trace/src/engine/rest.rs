@@ -32,19 +32,24 @@ pub(super) struct Resting {
 }
 
 impl Resting {
-    /// Absent when there is something to do.
-    pub(super) fn new(
-        connection: &Connection,
-        handshakes: &mut Interner<Handshake>,
-    ) -> Option<Self> {
-        let idle = connection.ending.is_none()
+    /// Whether there is nothing to do.
+    pub(super) fn is_possible(connection: &Connection) -> bool {
+        connection.ending.is_none()
             && connection.conversation.is_none()
             && connection.peer_end.is_none()
             && connection.settles.is_none()
             && connection.wake.is_none()
             && connection.history.is_none()
-            && connection.told.payload_done;
-        let at_rest = idle.then(|| connection.tls.as_deref().map(Handshake::at_rest))?;
+            && connection.told.payload_done
+    }
+
+    /// Absent when there is something to do.
+    pub(super) fn new(
+        connection: &Connection,
+        handshakes: &mut Interner<Handshake>,
+    ) -> Option<Self> {
+        let at_rest = Self::is_possible(connection)
+            .then(|| connection.tls.as_deref().map(Handshake::at_rest))?;
         let (handshake, times) = at_rest.unzip();
         Some(Self {
             local: connection.local,

@@ -7,7 +7,7 @@ use super::{
     close::PeerEnd, connection::Connection, handshake::Handshake, http2::Http2, interner::Interner,
     rest::Resting,
 };
-use crate::event::{ConnectionId, Timestamp};
+use crate::event::ConnectionId;
 
 #[derive(Debug)]
 pub(super) struct Table {
@@ -99,11 +99,11 @@ impl Table {
         }
     }
 
-    pub(super) fn remove(&mut self, id: ConnectionId) -> Option<Connection> {
+    pub(super) fn remove(&mut self, id: ConnectionId) -> Option<Box<Connection>> {
         self.slots.remove(&id).map(Slot::into_connection)
     }
 
-    pub(super) fn remove_least_recent(&mut self) -> Option<(ConnectionId, Connection)> {
+    pub(super) fn remove_least_recent(&mut self) -> Option<(ConnectionId, Box<Connection>)> {
         let (id, slot) = self.slots.remove_lru()?;
         Some((id, slot.into_connection()))
     }
@@ -115,7 +115,11 @@ impl Table {
 }
 
 impl Slot {
-    fn into_connection(mut self) -> Connection {
-        std::mem::replace(self.wake(), Connection::new(Timestamp(0)))
+    fn into_connection(mut self) -> Box<Connection> {
+        self.wake();
+        match self {
+            Self::Awake(connection) => connection,
+            Self::Resting(_) | Self::Watched(_) => unreachable!("it was woken"),
+        }
     }
 }

@@ -21,7 +21,7 @@ use crate::{
         ConnectionId, Direction, Event, EventKind, Function, Segment, StateChange, TcpState,
         Timestamp,
     },
-    wire::{Observation, ObservationKind},
+    wire::{ClientHello, Observation, ObservationKind},
 };
 
 /// Ids of connections that are gone, remembered so that a straggler does not bring one back.
@@ -40,6 +40,8 @@ const CONVERSATION_BYTES: usize = 64 << 20;
 pub(super) struct Tracker {
     pub(super) config: Config,
     pub(super) stats: Stats,
+    /// What nobody looks at who wants failures only is left out.
+    pub(super) failures_only: bool,
     pub(super) connections: Table,
     pub(super) gone: LruCache<ConnectionId, ()>,
     pub(super) endpoints: Endpoints,
@@ -65,6 +67,7 @@ impl Tracker {
         Self {
             config,
             stats: Stats::default(),
+            failures_only: false,
             connections: Table::new(),
             gone: LruCache::new(REMEMBERED),
             endpoints: Endpoints::new(),
@@ -123,7 +126,10 @@ impl Tracker {
         if !self.connections.touch(id) && !self.begin(event) {
             return;
         }
-        self.apply(event);
+        match &event.kind {
+            EventKind::Segment(segment) => self.segment(id, event.time, segment),
+            _ => self.apply(event),
+        }
         self.settle(id, event.time, outputs);
     }
 
@@ -181,13 +187,14 @@ impl Tracker {
             EventKind::Function { function, task } => {
                 connection.function(at, *function, task, names);
             }
-            EventKind::Segment(segment) => self.segment(id, at, segment),
             EventKind::Existing { socket, opened_by } => {
                 connection.existing(socket, *opened_by, names);
             }
             EventKind::Ended => connection.ending_mut().ended = true,
-            // Of a listener, of a connection that had to be found, of nothing that happened: taken before.
-            EventKind::ListenOverflow { .. }
+            // Most of all there is, of a listener, of a connection that had to be found, of nothing that
+            // happened: taken before.
+            EventKind::Segment(_)
+            | EventKind::ListenOverflow { .. }
             | EventKind::Library(_)
             | EventKind::Http2(_)
             | EventKind::Held(_) => {}
@@ -251,10 +258,11 @@ impl Tracker {
     }
 
     fn segment(&mut self, id: ConnectionId, at: Timestamp, segment: &Segment) {
-        let mut observations = std::mem::take(&mut self.observations);
         let Some(connection) = self.connections.get_mut(id) else {
             return;
         };
+        connection.touch(at);
+        let mut observations = std::mem::take(&mut self.observations);
         let room = CONVERSATION_BYTES.saturating_sub(self.held_bytes);
         let before = connection.held();
         connection.segment(at, segment, &mut self.names, &mut observations);
@@ -272,33 +280,45 @@ impl Tracker {
 
     /// Takes what segments completed.
     pub(super) fn observe(&mut self, id: ConnectionId, observations: &[Observation]) {
-        for observation in observations {
+        let mut rest = observations.iter();
+        while !rest.as_slice().is_empty() {
             let Some(connection) = self.connections.get_mut(id) else {
                 return;
             };
-            connection.observe(observation);
-            if let Some(history) = &mut connection.history {
-                history.observe(observation);
-            }
-            let ObservationKind::ClientHello(message) = &observation.kind else {
-                continue;
-            };
-            let paired = connection.peer.is_some();
-            let tls = connection.tls_mut();
-            if tls.hello.is_none() {
-                let hello = Hello::of(message);
-                tls.hello = Some(self.hellos.share(&hello, || Arc::new(hello.clone())));
-            }
-            let sent = observation.direction == Direction::Egress;
-            if let Some(peer) = connection.peer.filter(|_| sent) {
-                self.reconsider(peer, observation.time, true);
-            }
-            self.peers.remember(id, &message.random, sent);
-            if !paired {
-                let others = self.peers.by_random(&message.random, !sent);
-                for peer in others.filter(|peer| *peer != id).collect::<Vec<_>>() {
-                    self.pair(id, peer);
+            // Only a ClientHello is of interest beyond its connection.
+            let hello = rest.by_ref().find_map(|observation| {
+                connection.observe(observation);
+                match &observation.kind {
+                    ObservationKind::ClientHello(message) => Some((observation, message)),
+                    _ => None,
                 }
+            });
+            if let Some((observation, message)) = hello {
+                self.client_hello(id, observation, message);
+            }
+        }
+    }
+
+    /// A ClientHello may tell which socket of this host is the other end.
+    fn client_hello(&mut self, id: ConnectionId, observation: &Observation, message: &ClientHello) {
+        let Some(connection) = self.connections.get_mut(id) else {
+            return;
+        };
+        let peer = connection.peer;
+        let tls = connection.tls_mut();
+        if tls.hello.is_none() {
+            let hello = Hello::of(message);
+            tls.hello = Some(self.hellos.share(&hello, || Arc::new(hello.clone())));
+        }
+        let sent = observation.direction == Direction::Egress;
+        if let Some(peer) = peer.filter(|_| sent) {
+            self.reconsider(peer, observation.time, true);
+        }
+        self.peers.remember(id, &message.random, sent);
+        if peer.is_none() {
+            let others = self.peers.by_random(&message.random, !sent);
+            for peer in others.filter(|peer| *peer != id).collect::<Vec<_>>() {
+                self.pair(id, peer);
             }
         }
     }
