@@ -32,12 +32,16 @@ impl Capture {
     }
 
     fn open() -> Self {
-        let mut capture = Self::new();
+        Self::new().opened()
+    }
+
+    fn opened(mut self) -> Self {
+        let capture = &mut self;
         capture
             .syn()
             .segment(Direction::Ingress, TcpFlags::SYN | ACK, b"");
         capture.segment(Direction::Egress, ACK, b"");
-        capture
+        self
     }
 
     fn event(&mut self, kind: EventKind) -> &mut Self {
@@ -153,6 +157,38 @@ fn refused_by_an_alert() {
         Cause::HandshakeFailure,
     );
     assert_eq!(capture.verdict(), expected);
+}
+
+/// Who wants failures only gets them whole, and of the others the verdict.
+#[test]
+fn failures_only() {
+    let told = |failures_only: bool, established: bool| {
+        let mut capture = Capture::new();
+        if failures_only {
+            capture.engine = Engine::new(Config::default()).failures_only();
+        }
+        let mut capture = capture.opened();
+        capture.client(hello());
+        if established {
+            capture.server(flight_13()).client(data(FINISHED));
+            capture.server(data(200)).client(data(50)).server(data(60));
+        } else {
+            capture.server(alert(2, 40));
+        }
+        let report = capture.report().clone();
+        (report, capture.outputs)
+    };
+    assert_eq!(told(true, false).0, told(false, false).0);
+    let (report, outputs) = told(true, true);
+    let (mut whole, _) = told(false, true);
+    assert!(!whole.verdict.evidence.is_empty());
+    whole.verdict.evidence.clear();
+    whole.notices.clear();
+    assert_eq!(report, whole);
+    let handshakes = outputs
+        .iter()
+        .filter(|output| matches!(output, Output::Handshake(_)));
+    assert_eq!(handshakes.count(), 0);
 }
 
 #[test]
