@@ -41,6 +41,7 @@ fn no_capture_at_all() {
         let sentence = one_sentence(&said);
         assert!(sentence.contains(&text(&path)), "{said:?}");
         assert!(sentence.contains(why), "{name}: {said:?}");
+        assert_eq!(said.stdout, "", "{name}");
     }
 }
 

@@ -132,7 +132,10 @@ fn analyze(files: &mut Files, analysis: &mut Analysis, view: &mut View) -> io::R
         }
     }
     analysis.finish(view)?;
-    view.finish(analysis)?;
+    // Of nothing there is no summary.
+    if whole || analysis.counts().packets > 0 {
+        view.finish(analysis)?;
+    }
     Ok(whole)
 }
 
