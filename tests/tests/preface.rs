@@ -157,7 +157,7 @@ with socket.create_connection(('127.0.0.1', int(sys.argv[1]))) as sock:
     truth(&["nginx", "python3"], |case| {
         let _server = servers::nginx_tls(case.port(), 1, &Certificates::shared()?.good())?;
         let client = Program::new("python3").arg("-c").arg(CLIENT);
-        client.arg(&case.port().to_string()).run()?.success()?;
+        client.arg(case.port().to_string()).run()?.success()?;
         let reports = case.all(2)?;
         let [one, other] = &reports[..] else {
             bail!("{reports:?}");
