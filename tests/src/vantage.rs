@@ -4,76 +4,141 @@
 use std::{fmt::Write as _, net::SocketAddr, sync::Arc};
 
 use anyhow::{Result, ensure};
-use tls_trace::report::{Cause, Report, Role, Verdict};
+use tls_trace::report::{Cause, Confidence, Initiator, Outcome, Phase, Report, Role, Verdict};
 
 use crate::expect::describe;
 
-/// What only one of the two can see, by what the kernel calls it.
+/// What only one of the two can see. The phase is always the same.
 struct Difference {
     live: Cause,
     /// What the packets look like.
-    captured: &'static [Cause],
-    /// Why they cannot say more.
+    captured: Cause,
+    /// The rest of that verdict where it differs.
+    outcome: Option<Outcome>,
+    initiator: Option<Initiator>,
+    confidence: Option<Confidence>,
+    /// Why packets cannot say more.
     why: &'static str,
 }
 
+const KILLED: &str = "a signal is no packet: the kernel closes for the dead as the living do";
+const KEEPALIVE: &str = "a kernel that gives up sends the RST that any other reason has";
+const GAVE_UP: &str = "a kernel that gives up sends nothing; the end that is left closes some time";
+
 const DIFFERENCES: &[Difference] = &[
-    Difference {
-        live: Cause::ProcessKilled,
-        captured: &[
-            Cause::ClosedByApp,
-            Cause::ClosedByPeer,
-            Cause::ServerSilent,
-            Cause::None,
-        ],
-        why: "a signal is no packet: the kernel closes for the dead as the living do",
-    },
-    Difference {
-        live: Cause::AbortedByAdmin,
-        captured: &[Cause::ClosedByApp],
-        why: "the RST of `ss -K` is like any other",
-    },
-    Difference {
-        live: Cause::ResetLinger,
-        captured: &[Cause::ClosedByApp],
-        why: "an RST does not say that SO_LINGER was 0",
-    },
-    Difference {
-        live: Cause::ResetUnreadData,
-        captured: &[Cause::ClosedByApp],
-        why: "what an application has read is not in the packets",
-    },
-    Difference {
-        live: Cause::KeepaliveTimeout,
-        captured: &[Cause::ResetByPeer],
-        why: "a kernel that gives up sends the RST that any other reason has",
-    },
-    Difference {
-        live: Cause::RetransmitTimeout,
-        captured: &[Cause::ClosedByApp, Cause::None],
-        why: "a kernel that gives up sends nothing; the end that is left closes some time",
-    },
-    Difference {
-        live: Cause::ClientHelloLost,
-        captured: &[Cause::ClosedByPeer],
-        why: "captured before it was lost; a kernel that gives up sends nothing",
-    },
-    Difference {
-        live: Cause::ResetInjected,
-        captured: &[Cause::ResetByPeer],
-        why: "that the peer's socket sent no RST only its own host knows",
-    },
-    Difference {
-        live: Cause::ConnectTimeout,
-        captured: &[Cause::ConnectTimeout],
-        why: "that the kernel stopped trying is not in the packets",
-    },
-    Difference {
-        live: Cause::Unreachable,
-        captured: &[Cause::ConnectTimeout],
-        why: "the answer was ICMP, not TCP",
-    },
+    Difference::new(Cause::ProcessKilled, Cause::ClosedByApp, KILLED),
+    Difference::new(Cause::ProcessKilled, Cause::ClosedByPeer, KILLED),
+    Difference::new(Cause::ProcessKilled, Cause::ServerSilent, KILLED),
+    Difference::new(Cause::ProcessKilled, Cause::None, KILLED).outcome(Outcome::Established),
+    Difference::new(
+        Cause::AbortedByAdmin,
+        Cause::ClosedByApp,
+        "the RST of `ss -K` is like any other",
+    )
+    .initiator(Initiator::ClientApp),
+    Difference::new(
+        Cause::ResetLinger,
+        Cause::ClosedByApp,
+        "an RST does not say that SO_LINGER was 0",
+    ),
+    Difference::new(
+        Cause::ResetUnreadData,
+        Cause::ClosedByApp,
+        "what an application has read is not in the packets",
+    ),
+    Difference::new(Cause::KeepaliveTimeout, Cause::ResetByPeer, KEEPALIVE)
+        .initiator(Initiator::ServerApp),
+    Difference::new(Cause::RetransmitTimeout, Cause::ClosedByApp, GAVE_UP)
+        .initiator(Initiator::ClientApp),
+    Difference::new(Cause::RetransmitTimeout, Cause::None, GAVE_UP)
+        .outcome(Outcome::Established)
+        .initiator(Initiator::ServerApp),
+    Difference::new(
+        Cause::ClientHelloLost,
+        Cause::ClosedByPeer,
+        "captured before it was lost; a kernel that gives up sends nothing",
+    )
+    .initiator(Initiator::ServerApp),
+    Difference::new(
+        Cause::ResetInjected,
+        Cause::ResetByPeer,
+        "that the peer's socket sent no RST only its own host knows",
+    )
+    .initiator(Initiator::ServerApp),
+    Difference::new(
+        Cause::ConnectTimeout,
+        Cause::ConnectTimeout,
+        "that the kernel stopped trying is not in the packets",
+    )
+    .initiator(Initiator::Unknown)
+    .likely(),
+    Difference::new(
+        Cause::Unreachable,
+        Cause::ConnectTimeout,
+        "the answer was ICMP, not TCP",
+    )
+    .initiator(Initiator::Unknown)
+    .likely(),
 ];
+
+impl Difference {
+    /// Of the cause alone.
+    const fn new(live: Cause, captured: Cause, why: &'static str) -> Self {
+        Self {
+            live,
+            captured,
+            outcome: None,
+            initiator: None,
+            confidence: None,
+            why,
+        }
+    }
+
+    const fn outcome(self, outcome: Outcome) -> Self {
+        Self {
+            outcome: Some(outcome),
+            ..self
+        }
+    }
+
+    const fn initiator(self, initiator: Initiator) -> Self {
+        Self {
+            initiator: Some(initiator),
+            ..self
+        }
+    }
+
+    const fn likely(self) -> Self {
+        Self {
+            confidence: Some(Confidence::Likely),
+            ..self
+        }
+    }
+
+    fn explains(&self, live: &Verdict, captured: &Verdict) -> bool {
+        let expected = (
+            self.captured,
+            self.outcome.unwrap_or(live.outcome),
+            self.initiator.unwrap_or(live.initiator),
+            self.confidence.unwrap_or(live.confidence),
+            live.phase,
+        );
+        self.live == live.cause && expected == fields(captured)
+    }
+}
+
+type Fields = (Cause, Outcome, Initiator, Confidence, Phase);
+
+/// Everything but the evidence.
+fn fields(verdict: &Verdict) -> Fields {
+    (
+        verdict.cause,
+        verdict.outcome,
+        verdict.initiator,
+        verdict.confidence,
+        verdict.phase,
+    )
+}
 
 /// What ends without a packet to tell TLS by, so that a capture says nothing of it.
 const UNSEEN: &[(Cause, &str)] = &[
@@ -122,16 +187,11 @@ pub(crate) fn compare(live: &[Arc<Report>], captured: &[Arc<Report>]) -> Result<
 /// Whether two verdicts are the same, or differ by what packets cannot show; says by what.
 #[must_use]
 pub fn agree(live: &Verdict, captured: &Verdict) -> bool {
-    let rest = |verdict: &Verdict| (verdict.outcome, verdict.phase, verdict.confidence);
-    let same = (live.cause, live.initiator) == (captured.cause, captured.initiator);
-    if same && rest(live) == rest(captured) {
+    if fields(live) == fields(captured) {
         return true;
     }
-    let explained = DIFFERENCES.iter().find(|difference| {
-        difference.live == live.cause
-            && difference.captured.contains(&captured.cause)
-            && live.phase == captured.phase
-    });
+    let mut differences = DIFFERENCES.iter();
+    let explained = differences.find(|difference| difference.explains(live, captured));
     if let Some(difference) = explained {
         let (live, captured) = (live.cause, captured.cause);
         println!("{live} live, {captured} captured: {}", difference.why);
