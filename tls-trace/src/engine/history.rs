@@ -203,6 +203,7 @@ fn client_hello(hello: &ClientHello) -> String {
     if hello.early_data {
         parts.push("early data".to_owned());
     }
+    parts.push(format!("JA4 {}", hello.ja4()));
     parts.join(", ")
 }
 
@@ -300,10 +301,13 @@ mod tests {
             length: 517,
             ..ClientHello::default()
         };
+        let expected = format!(
+            "2 Egress client_hello, up to TLS 1.3, server name a\\u{{1b}}.example, \
+             ALPN h2 http/1.1, early data, JA4 {} 517",
+            hello.ja4()
+        );
         let hello = ObservationKind::ClientHello(Box::new(hello));
         history.observe(&observed(12, Direction::Egress, hello));
-        let expected = "2 Egress client_hello, up to TLS 1.3, server name a\\u{1b}.example, \
-                        ALPN h2 http/1.1, early data 517";
         assert_eq!(lines(&history), [expected]);
     }
 
