@@ -203,8 +203,28 @@ fn agree(
         }
     }
     ensure!(wrong.is_empty(), "{}", show(&wrong));
-    ensure!(ends.len() == 2 * count, "{} ends of {count}", ends.len());
+    let missing: Vec<_> = kinds
+        .keys()
+        .flat_map(|name| [(name.clone(), 0), (name.clone(), 1)])
+        .filter(|end| !ends.contains_key(end))
+        .collect();
+    ensure!(
+        missing.is_empty(),
+        "no report of {missing:?}; {}",
+        lost(case)?
+    );
     Ok(())
+}
+
+/// What the tracer counts as lost.
+fn lost(case: &Case) -> Result<String> {
+    let metrics = case.tracer().metrics()?;
+    let lost = metrics.lines().filter(|line| {
+        !line.ends_with(" 0")
+            && (line.starts_with("tls_trace_events_lost_total")
+                || line.starts_with("tls_trace_connections_evicted_total"))
+    });
+    Ok(format!("lost: {:?}", lost.collect::<Vec<_>>()))
 }
 
 /// How often each thing was wrong, with an example.

@@ -13,10 +13,11 @@ use crate::{
     discover::{
         cgroup::{self, Cgroups},
         existing::Existing,
+        gone::Gone,
         holder::Holders,
         process::Processes,
     },
-    engine::{self, Engine, Output},
+    engine::{self, Engine, LINGERING, Output},
     event::{Event, EventKind, Task},
     flap::{self, Flaps},
     probe::{HookReport, HookState},
@@ -77,6 +78,7 @@ pub struct Tracer {
     scan: JoinHandle<Existing>,
     existing: Existing,
     holders: Holders,
+    gone: Gone,
     summary: Summary,
 }
 
@@ -120,6 +122,7 @@ impl Tracer {
             scan: tokio::task::spawn_blocking(scan),
             existing: Existing::default(),
             holders: Holders::start().context("no thread can be made")?,
+            gone: Gone::start().context("no thread can be made")?,
             summary: Summary::default(),
         })
     }
@@ -151,6 +154,7 @@ impl Tracer {
         };
         let mut ticked = Instant::now();
         let mut told: Option<Instant> = None;
+        let mut asked = Instant::now();
         while !stopped {
             self.take(&mut batch, sinks);
             if ticked.elapsed() >= TICK {
@@ -167,6 +171,10 @@ impl Tracer {
             if told.is_none_or(|told| told.elapsed() >= STATUS) {
                 told = Some(Instant::now());
                 self.tell_status(sinks);
+            }
+            if asked.elapsed() >= LINGERING {
+                asked = Instant::now();
+                self.gone.ask(self.engine.lingering(self.live.now()));
             }
             tokio::select! {
                 biased;
@@ -239,6 +247,12 @@ impl Tracer {
             }),
         };
         batch.events.extend(self.holders.answers().map(held));
+        let ended = |connection| Event {
+            time,
+            connection,
+            kind: EventKind::Ended,
+        };
+        batch.events.extend(self.gone.answers().map(ended));
         for mut event in batch.events.drain(..) {
             if let Some(task) = event.kind.task_mut() {
                 // Now, while the process and its container are there.

@@ -130,39 +130,47 @@ fn started(pid: u32) -> u64 {
 
 /// Connections by the inode of their socket.
 fn inodes(wanted: &[HolderWanted]) -> HashMap<u64, ConnectionId> {
-    let own = fs::metadata("/proc/self/ns/net").map_or(0, |metadata| metadata.ino());
-    let mut by_namespace: HashMap<u32, Vec<&HolderWanted>> = HashMap::new();
-    for wanted in wanted {
-        by_namespace.entry(wanted.netns).or_default().push(wanted);
-    }
-    let only_own = by_namespace.keys().all(|netns| u64::from(*netns) == own);
-    let others = (!only_own).then(namespaces).unwrap_or_default();
     let mut sockets = HashMap::new();
-    for (netns, wanted) in by_namespace {
-        let pid = if u64::from(netns) == own {
-            Some(std::process::id())
-        } else {
-            others.get(&netns).copied()
-        };
-        let Some(pid) = pid else {
-            continue;
-        };
-        let names = wanted.iter().map(|wanted| Named {
-            local: wanted.local,
-            remote: wanted.remote,
-            cookie: wanted.connection.0,
-        });
-        match sock_diag::inodes(pid, names.collect()) {
+    for (pid, wanted) in by_namespace(wanted) {
+        match sock_diag::inodes(pid, wanted.iter().map(named).collect()) {
             Ok(inodes) => sockets.extend(
                 inodes
                     .into_iter()
                     .zip(wanted)
                     .filter_map(|(inode, wanted)| Some((inode?, wanted.connection))),
             ),
-            Err(error) => tracing::debug!(netns, %error, "sockets cannot be asked for"),
+            Err(error) => tracing::debug!(pid, %error, "sockets cannot be asked for"),
         }
     }
     sockets
+}
+
+/// Sockets by a process in their network namespace; without those whose namespace has none.
+pub(super) fn by_namespace(wanted: &[HolderWanted]) -> Vec<(u32, Vec<HolderWanted>)> {
+    let own = fs::metadata("/proc/self/ns/net").map_or(0, |metadata| metadata.ino());
+    let mut by_namespace: HashMap<u32, Vec<HolderWanted>> = HashMap::new();
+    for wanted in wanted {
+        by_namespace.entry(wanted.netns).or_default().push(*wanted);
+    }
+    let only_own = by_namespace.keys().all(|netns| u64::from(*netns) == own);
+    let others = (!only_own).then(namespaces).unwrap_or_default();
+    let process = |netns: u32| {
+        if u64::from(netns) == own {
+            Some(std::process::id())
+        } else {
+            others.get(&netns).copied()
+        }
+    };
+    let known = |(netns, wanted)| Some((process(netns)?, wanted));
+    by_namespace.into_iter().filter_map(known).collect()
+}
+
+pub(super) fn named(wanted: &HolderWanted) -> Named {
+    Named {
+        local: wanted.local,
+        remote: wanted.remote,
+        cookie: wanted.connection.0,
+    }
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 pub mod cgroup;
 pub mod existing;
+pub mod gone;
 pub mod holder;
 pub mod library;
 pub mod process;

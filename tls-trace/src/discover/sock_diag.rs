@@ -35,6 +35,8 @@ pub(super) struct Named {
 
 /// More than the kernel puts into one message of a dump (`netlink_dump`, net/netlink/af_netlink.c).
 const BUFFER: usize = 64 * 1024;
+/// `TCP_TIME_WAIT` of include/net/tcp_states.h.
+const TIME_WAIT: u8 = 6;
 
 /// The TCP connections in the network namespace of a process, and the inode of each socket: 0 where nobody has
 /// accepted it.
@@ -69,7 +71,38 @@ pub(super) fn inodes(pid: u32, connections: Vec<Named>) -> io::Result<Vec<Option
     })
 }
 
+/// Which of these connections have no socket any more, in the network namespace of a process. What stands for one in
+/// TIME-WAIT is not counted as one.
+///
+/// # Errors
+/// As those of [`of_namespace`].
+pub(super) fn gone(pid: u32, connections: Vec<Named>) -> io::Result<Vec<bool>> {
+    within(pid, move || {
+        let socket = open()?;
+        let gone = |connection: &Named| {
+            let found = look_up(&socket, connection)?;
+            Ok(found.is_none_or(|found| found.state == TIME_WAIT))
+        };
+        connections.iter().map(gone).collect()
+    })
+}
+
 fn inode(socket: &OwnedFd, connection: &Named) -> io::Result<Option<u64>> {
+    let found = look_up(socket, connection)?;
+    Ok(found.and_then(|found| (found.inode != 0).then_some(found.inode)))
+}
+
+/// What the kernel says of one socket.
+#[derive(Clone, Copy, Debug)]
+struct Found {
+    /// As in include/net/tcp_states.h.
+    state: u8,
+    /// 0 where no process holds it.
+    inode: u64,
+}
+
+/// Absent where there is no such socket.
+fn look_up(socket: &OwnedFd, connection: &Named) -> io::Result<Option<Found>> {
     let id = socket_id(connection);
     let family = if connection.local.is_ipv4() {
         AF_INET
@@ -77,9 +110,15 @@ fn inode(socket: &OwnedFd, connection: &Named) -> io::Result<Option<u64>> {
         AF_INET6
     };
     ask(socket, 0, family, StateFlags::all(), id)?;
-    let mut inode = 0;
-    match answers(socket, |response| inode = response.header.inode) {
-        Ok(()) => Ok((inode != 0).then_some(inode.into())),
+    let mut found = None;
+    let answered = answers(socket, |response| {
+        found = Some(Found {
+            state: response.header.state,
+            inode: response.header.inode.into(),
+        });
+    });
+    match answered {
+        Ok(()) => Ok(found),
         // No such addresses, or they are another socket's by now.
         Err(error) if matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ESTALE)) => Ok(None),
         Err(error) => Err(error),

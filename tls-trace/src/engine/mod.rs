@@ -39,7 +39,10 @@ use crate::{
     report::{Cause, Initiator, Outcome, Phase, Report, Role},
 };
 
-pub use self::library::{Joins, known_go_error, known_http2_text};
+pub use self::{
+    holder::LINGERING,
+    library::{Joins, known_go_error, known_http2_text},
+};
 use tracker::Tracker;
 
 /// Settings of an [`Engine`].
@@ -86,7 +89,7 @@ pub enum Output {
     HolderWanted(Box<HolderWanted>),
 }
 
-/// A socket whose process is not known.
+/// A socket that the source is asked about: whose it is, or whether it is still there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HolderWanted {
     /// Its cookie.
@@ -185,6 +188,13 @@ impl Engine {
     /// No more events: reports what can be said of every connection left.
     pub fn finish(&mut self, now: Timestamp, outputs: &mut Vec<Output>) {
         self.tracker.finish(now, outputs);
+    }
+
+    /// Connections that have begun to close, and of which nothing was heard since: the source may know that they are
+    /// gone ([`EventKind::Ended`](crate::event::EventKind::Ended)). To be called every [`LINGERING`].
+    #[must_use]
+    pub fn lingering(&self, now: Timestamp) -> Vec<HolderWanted> {
+        self.tracker.lingering(now)
     }
 
     /// Counters so far.

@@ -77,6 +77,14 @@ impl Table {
         }
     }
 
+    /// Those that do not rest.
+    pub(super) fn awake(&self) -> impl Iterator<Item = (ConnectionId, &Connection)> {
+        self.slots.iter().filter_map(|(id, slot)| match slot {
+            Slot::Awake(connection) => Some((*id, &**connection)),
+            Slot::Resting(_) | Slot::Watched(_) => None,
+        })
+    }
+
     /// What a connection did, for the judgement of its other end.
     pub(super) fn as_peer(&self, id: ConnectionId) -> Option<PeerEnd> {
         Some(match self.slots.peek(&id)? {

@@ -56,6 +56,23 @@ fn closed_by_app() {
 }
 
 #[test]
+fn an_end_that_the_kernel_does_not_tell_is_asked_for() {
+    let mut story = server();
+    assert_eq!(story.lingering_after(3000), 0, "it is open");
+    story.closes();
+    let asked = [1000, 2000, 5000, 60_000, 5000, 5000].map(|ms| story.lingering_after(ms));
+    assert_eq!(asked, [0, 1, 0, 0, 1, 0]);
+    story.event(EventKind::Ended);
+    assert_ended(
+        &story,
+        Initiator::ServerApp,
+        Cause::ClosedByApp,
+        CloseKind::Fin,
+    );
+    assert_eq!(story.lingering_after(0), 0);
+}
+
+#[test]
 fn closed_by_peer() {
     let mut story = client();
     story.gets_fin().closes().ends();

@@ -336,6 +336,12 @@ impl Story {
         self.destroyed()
     }
 
+    /// How many connections the engine asks for, after silence of so many milliseconds more.
+    pub(super) fn lingering_after(&mut self, ms: u64) -> usize {
+        self.wait(ms);
+        self.engine.lingering(Timestamp(self.now)).len()
+    }
+
     pub(super) fn reports(&self) -> Vec<&Report> {
         self.outputs
             .iter()
