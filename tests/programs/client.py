@@ -169,17 +169,17 @@ def one(context):
         print("error", error, flush=True)
 
 
+def wait_for_end():
+    sys.stdin.read()
+    ended.set()
+
+
 session = {}
 ended = threading.Event()
 endless = "endless" in options
 if endless:
     threading.Thread(target=wait_for_end, daemon=True).start()
 context = make_context()
-
-
-def wait_for_end():
-    sys.stdin.read()
-    ended.set()
 
 
 def repeat(count):
