@@ -54,9 +54,11 @@ fn server_stays_silent_and_open() {
             .listening(case.port())?;
         let client_end = actor::hello(case.address())?;
         near.until("accepted")?;
+        actor::wait_in_vain(&client_end)?;
         drop(client_end);
         let client_end = pair.client.within(|| Ok(actor::hello(address)?))?;
         far.until("accepted")?;
+        actor::wait_in_vain(&client_end)?;
         drop(client_end);
         let verdict = |end: Expected| {
             let (phase, by) = (Phase::ClientHello, Initiator::ClientApp);

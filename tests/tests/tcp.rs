@@ -356,6 +356,7 @@ fn firewall_injects_a_reset() {
         let error = actor::read_to_end(&mut client_end).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::ConnectionReset);
         drop(rules);
+        actor::wait_in_vain(&server_end)?;
         drop(server_end);
         case.expect([
             client().failed(Phase::ClientHello, Initiator::Network, Cause::ResetInjected),

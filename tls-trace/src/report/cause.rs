@@ -88,7 +88,7 @@ explained_labels! {
         /// The application on this end closed the connection.
         ClosedByApp = "closed_by_app" {
             proof: "A FIN was sent first, by this end, and nothing before it says why.",
-            usual: "A handshake timeout, a cancelled request, a shutdown, a certificate rejected without an alert.",
+            usual: "A handshake timeout, a cancelled request, a shutdown, a certificate rejected without an alert, a server that answers before the handshake is over (Envoy's `direct_response` as a network filter).",
             next: "The log of the program that the evidence names; its timeouts: Go `http.Transport.TLSHandshakeTimeout`, nginx `client_header_timeout`, Envoy `transport_socket_connect_timeout`.",
         },
         /// The process was killed by a signal.
@@ -118,7 +118,7 @@ explained_labels! {
 
         /// The client opened TCP and sent nothing.
         ClientSilent = "client_silent" {
-            proof: "The server closed a connection without a payload byte in either direction, on a port that speaks TLS.",
+            proof: "The server waited, for a tenth of a second at least, and closed a connection without a payload byte in either direction, on a port that speaks TLS.",
             usual: "Sockets that browsers and pools open in advance, port scans, a client that waits for the server to speak first (SMTP, FTP).",
             next: "Harmless from browsers and load balancers. From your own client: what it does between connect() and the handshake, and whether it should speak TLS from the first byte.",
         },
@@ -130,13 +130,13 @@ explained_labels! {
         },
         /// The server's kernel acknowledged the ClientHello, its application never answered.
         ServerSilent = "server_silent" {
-            proof: "The ClientHello was acknowledged or its loss is not provable, no byte came back, and the client gave up.",
+            proof: "The ClientHello was acknowledged or its loss is not provable, no byte came back, and the client gave up after a tenth of a second at least.",
             usual: "The server's threads are blocked or starved of CPU, nobody calls accept(), or the port speaks a protocol in which this is not a complete message.",
             next: "On the server `ss -ltn 'sport = :PORT'`: Recv-Q above 0 means nobody accepts. Then CPU (`cpu.stat` for throttling) and stacks of the process. Behind a TCP load balancer: healthy backends?",
         },
         /// Both ends spoke, then the handshake stopped.
         HandshakeStalled = "handshake_stalled" {
-            proof: "An end left after a silence in which the other had to speak; the evidence has the last message of each.",
+            proof: "An end left after a silence, of a tenth of a second at least, in which the other had to speak; the evidence has the last message of each.",
             usual: "The certificate flight got lost (MTU), or an end waits for something else: a key service, a certificate look-up, OCSP, a smart card.",
             next: "After ServerHello with nothing following: MTU, see `client_hello_lost`. Otherwise look at the end whose turn it was: threads, DNS, calls it makes during the handshake.",
         },

@@ -147,6 +147,16 @@ impl Story {
         self.turn(TcpState::ESTABLISHED)
     }
 
+    /// One more connection to the listener, after the end of the last.
+    pub(super) fn again(&mut self) -> &mut Self {
+        self.id.0 += 1;
+        self.counters.bytes_acked = 0;
+        self.counters.bytes_received = 0;
+        self.counters.snd_una = self.counters.snd_nxt;
+        self.counters.copied_seq = self.counters.rcv_nxt;
+        self.accepts()
+    }
+
     /// Lets milliseconds pass.
     pub(super) fn wait(&mut self, ms: u64) -> &mut Self {
         self.now += ms * 1_000_000;

@@ -9,7 +9,6 @@ use super::{
 };
 use crate::{
     engine::Output,
-    event::TcpState,
     report::{Cause, Confidence, Initiator, Notice, Outcome, Phase},
 };
 
@@ -116,6 +115,30 @@ fn handshake_stalled() {
     assert_eq!(verdict(story.report()), expected);
 }
 
+/// As Envoy's direct_response filter does, whatever the client was about to say.
+#[rstest]
+#[case::before_any_word(&[], Phase::Connected)]
+#[case::after_its_flight(&[flight_12(SELECT_12)], Phase::ServerHello)]
+#[case::after_its_flight_in_tls_1_3(&[flight_13()], Phase::EncryptedHandshake)]
+fn a_server_that_did_not_wait(#[case] flight: &[Vec<u8>], #[case] phase: Phase) {
+    let mut story = Story::server();
+    story
+        .gets(hello())
+        .sends(flight_13())
+        .gets([data(FINISHED), data(20)].concat())
+        .gets_fin()
+        .closes()
+        .ends();
+    story.outputs.clear();
+    story.again();
+    if let [flight] = flight {
+        story.gets(hello()).sends(flight);
+    }
+    story.wait(2).closes().wait(1).gets_fin().ends();
+    let expected = failed(phase, Initiator::ServerApp, Cause::ClosedByApp);
+    assert_eq!(verdict(story.report()), expected);
+}
+
 #[test]
 fn client_left_in_the_middle() {
     let mut story = Story::client();
@@ -179,18 +202,7 @@ fn a_silent_client_is_a_failure_only_on_a_tls_port(#[case] answer: Vec<u8>) {
         .closes()
         .ends();
     story.outputs.clear();
-    story.id.0 += 1;
-    story.state = TcpState::SYN_RECV;
-    story.counters.bytes_acked = 0;
-    story.counters.bytes_received = 0;
-    story.counters.snd_una = story.counters.snd_nxt;
-    story.counters.copied_seq = story.counters.rcv_nxt;
-    story
-        .turn(TcpState::ESTABLISHED)
-        .wait(2000)
-        .closes()
-        .gets_fin()
-        .ends();
+    story.again().wait(2000).closes().gets_fin().ends();
     let expected = failed(Phase::Connected, Initiator::ServerApp, Cause::ClientSilent);
     assert_eq!(verdict(story.report()), expected);
 }

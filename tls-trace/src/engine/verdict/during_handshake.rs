@@ -1,6 +1,6 @@
 //! The handshake began and did not complete.
 
-use super::{Case, Judgement, SILENCE_MS, by_alert, by_library, missing};
+use super::{Case, HASTE_MS, Judgement, SILENCE_MS, by_alert, by_library, missing};
 use crate::{
     engine::{
         alert,
@@ -116,14 +116,16 @@ fn waited_in_vain(case: &Case, tls: &Handshake) -> Option<Cause> {
     if !by_choice || by_kernel || case.peer_killed() {
         return None;
     }
-    let long = case.connection.silence_ms(close.at?) >= SILENCE_MS;
+    let silence = case.connection.silence_ms(close.at?);
+    let long = silence >= SILENCE_MS;
+    let waited = long || (close.fin_first && silence >= HASTE_MS);
     let closer = if by_client {
         Party::Client
     } else {
         Party::Server
     };
     let gave_up = match tls.turn() {
-        Some(party) => party != closer && (close.fin_first || long),
+        Some(party) => party != closer && waited,
         None => long,
     };
     let tcp = &case.connection.tcp;

@@ -21,6 +21,10 @@ use crate::{
 /// Quiet for this long before the end, in milliseconds, means that somebody waited in vain.
 pub(super) const SILENCE_MS: f64 = 500.0;
 
+/// Quiet for less than this before the end, in milliseconds, and nobody waited: whoever closes that soon does so
+/// whatever the other end might have said.
+const HASTE_MS: f64 = 100.0;
+
 /// What is judged.
 #[expect(
     clippy::struct_excessive_bools,

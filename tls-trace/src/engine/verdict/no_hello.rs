@@ -1,6 +1,6 @@
 //! TCP opened, but no ClientHello was seen.
 
-use super::{Case, Judgement, SILENCE_MS, by_alert};
+use super::{Case, HASTE_MS, Judgement, SILENCE_MS, by_alert};
 use crate::{
     engine::{
         close::Layer,
@@ -42,7 +42,8 @@ pub(super) fn silent(case: &Case) -> Option<Judgement> {
     if connection.hello_came_late {
         return judgement(Outcome::Failed, case.close.cause);
     }
-    let waited = case.close.fin_first || connection.silence_ms(case.close.at?) >= SILENCE_MS;
+    let silence = connection.silence_ms(case.close.at?);
+    let waited = silence >= SILENCE_MS || (case.close.fin_first && silence >= HASTE_MS);
     if app && waited && !killed && !case.peer_killed() {
         return judgement(Outcome::Failed, Cause::ClientSilent);
     }
