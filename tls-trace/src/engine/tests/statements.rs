@@ -90,6 +90,20 @@ fn of_a_certificate_boringssl_says_more_by_its_alert() {
     assert_eq!(report([failed()]).verdict.cause, Cause::CertificateUnknown);
 }
 
+/// `SSL_R_WRONG_VERSION_NUMBER` and `protocol_version` are how BoringSSL takes words of another protocol.
+#[rstest]
+#[case::http(&b"HTTP/1.0 400 Bad Request\r\n\r\n"[..], Cause::TlsToPlainHttp)]
+#[case::page(&b"<!DOCTYPE HTML>\n<html lang=\"en\">\n"[..], Cause::NotTls)]
+fn an_answer_in_the_clear_is_no_other_version(#[case] answer: &[u8], #[case] cause: Cause) {
+    let mut story = Story::client();
+    story.sends(client_hello(Offer::default())).gets(answer);
+    for said in [failed(247), alerts(70)] {
+        story.library(stated(LibraryName::Boringssl, said), false);
+    }
+    story.sends(alert(2, 70)).closes().gets_fin().ends();
+    assert_eq!(story.report().verdict.cause, cause);
+}
+
 /// The application decided, after the library had nothing to object.
 #[test]
 fn an_alert_alone_says_why() {

@@ -20,6 +20,12 @@ pub(super) fn judge(case: &Case, tls: &Handshake) -> Judgement {
         cause,
         confidence,
     };
+    let in_the_clear = answered_in_the_clear(case, tls);
+    let in_the_clear = in_the_clear.map(|(by, why)| failed(by, why, Confidence::Certain));
+    // A client's library takes the answer for a record of another version, and sends an alert that says so.
+    if let Some(judgement) = in_the_clear.filter(|_| client == End::Local) {
+        return judgement;
+    }
     if let Some(judgement) = by_library(case, tls) {
         return judgement;
     }
@@ -30,8 +36,8 @@ pub(super) fn judge(case: &Case, tls: &Handshake) -> Judgement {
     if let Some(judgement) = by_alert(case, tls) {
         return judgement;
     }
-    if let Some((initiator, why)) = answered_in_the_clear(case, tls) {
-        return failed(initiator, why, Confidence::Certain);
+    if let Some(judgement) = in_the_clear {
+        return judgement;
     }
     if let Some(by) = alerted(case, tls) {
         return failed(app(by), Cause::EncryptedAlert, Confidence::Likely);
