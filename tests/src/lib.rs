@@ -25,6 +25,7 @@ pub mod boringssl;
 pub mod capture;
 pub mod certificates;
 pub mod clients;
+pub mod envoy;
 pub mod fault;
 pub mod go;
 pub mod grpc;

@@ -2,6 +2,7 @@
 
 pub mod boringssl;
 pub mod debian;
+pub mod envoy;
 pub mod go;
 pub mod grpcio;
 mod linker;
@@ -57,7 +58,8 @@ pub fn programs(root: &Path) -> Result<()> {
     go::provide(root)?;
     go::fetch_modules(root)?;
     boringssl::provide(root)?;
-    grpcio::provide(root)
+    grpcio::provide(root)?;
+    envoy::provide(root)
 }
 
 fn missing(packages: &[Package]) -> Vec<&Package> {

@@ -33,6 +33,9 @@ pub const BORINGSSL: &str = "TLS_TRACE_TEST_BORINGSSL";
 /// Tells the truth suite where Python finds gRPC.
 const GRPCIO: &str = "TLS_TRACE_TEST_GRPCIO";
 
+/// Tells the truth suite where Envoy is.
+const ENVOY: &str = "TLS_TRACE_TEST_ENVOY";
+
 /// The package of the truth suite.
 pub const PACKAGE: &str = "tls-trace-tests";
 
@@ -69,6 +72,9 @@ pub fn machine(root: &Path) -> Result<Outcome> {
     }
     if let Some(folder) = setup::grpcio::find(root) {
         cargo.env(GRPCIO, folder);
+    }
+    if let Some(folder) = setup::envoy::find(root) {
+        cargo.env(ENVOY, folder);
     }
     if let Some(go) = setup::go::find(root) {
         // The suite builds Go programs in several ways.
