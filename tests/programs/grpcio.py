@@ -1,8 +1,8 @@
 """Either end of gRPC (C-core). Arguments: server PORT CERTIFICATE [NAME=VALUE...] or
 client ADDRESS CA [NAME=VALUE...]; names and values are C-core's channel arguments without "grpc.".
 
-A client makes one call, says "ready", and leaves when its connection is lost: "lost". With `wait` it makes no
-call, and says "failed" when connecting failed. With stay=1 it stays until its input ends. A server says "listens".
+A client makes one call, or with calls=N so many, says "ready", and leaves when its connection is lost: "lost".
+With `wait` it makes no call, and says "failed" when connecting failed. With stay=1 it stays until its input ends. A server says "listens".
 """
 
 import sys
@@ -13,7 +13,7 @@ import grpc
 
 role, where, file = sys.argv[1:4]
 given = dict(argument.split("=", 1) for argument in sys.argv[4:])
-own = {name: given.pop(name) for name in ("wait", "stay") if name in given}
+own = {name: given.pop(name) for name in ("wait", "stay", "calls") if name in given}
 arguments = [("grpc." + name, int(value)) for name, value in given.items()]
 with open(file, "rb") as pem:
     text = pem.read()
@@ -45,7 +45,9 @@ def connect():
 
     channel.subscribe(changed, try_to_connect=True)
     if "wait" not in own:
-        channel.unary_unary("/test.Echo/Call")(b"x" * 300, wait_for_ready=True)
+        call = channel.unary_unary("/test.Echo/Call")
+        for _ in range(int(own.get("calls", 1))):
+            call(b"x" * 300, wait_for_ready=True)
         print("ready", flush=True)
     if "stay" in own:
         sys.stdin.readline()

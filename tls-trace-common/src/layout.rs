@@ -57,6 +57,8 @@ impl Kind {
     pub const HTTP2: Self = Self(11);
     /// [`SessionRecord`]: the same of GnuTLS and BoringSSL.
     pub const SESSION: Self = Self(12);
+    /// [`TailRecord`](crate::TailRecord): the last packets of a socket whose payload is not captured any more.
+    pub const TAIL: Self = Self(13);
 }
 
 /// The `detail` of a record whose hook could not tell.
@@ -260,8 +262,10 @@ impl Lost {
     pub const STORAGE: Self = Self(3);
     /// A [`LibraryRecord`].
     pub const LIBRARY: Self = Self(4);
+    /// A [`TailRecord`](crate::TailRecord).
+    pub const TAIL: Self = Self(5);
     /// Number of slots.
-    pub const SLOTS: u32 = 5;
+    pub const SLOTS: u32 = 6;
 }
 
 abi! {

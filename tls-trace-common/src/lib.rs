@@ -11,10 +11,13 @@
 #![no_std]
 #![forbid(unsafe_code)]
 
+#[macro_use]
 mod layout;
 #[cfg(feature = "user")]
 mod record;
+mod tail;
 
 pub use layout::*;
 #[cfg(feature = "user")]
 pub use record::{ParseRecordError, Record};
+pub use tail::*;

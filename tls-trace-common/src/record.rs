@@ -4,7 +4,7 @@ use zerocopy::FromBytes;
 
 use crate::{
     GoRecord, Header, Http2Record, Kind, LibraryRecord, SegmentRecord, SessionRecord, SignalRecord,
-    SocketRecord,
+    SocketRecord, TailRecord,
 };
 
 /// A decoded record.
@@ -24,6 +24,8 @@ pub enum Record<'a> {
     Http2(&'a Http2Record),
     /// [`Kind::SESSION`].
     Session(&'a SessionRecord),
+    /// [`Kind::TAIL`].
+    Tail(&'a TailRecord),
 }
 
 /// Why bytes are not a record.
@@ -88,6 +90,9 @@ impl<'a> Record<'a> {
                 .map_err(|_| truncated),
             Kind::SESSION => SessionRecord::ref_from_prefix(bytes)
                 .map(|(record, _)| Self::Session(record))
+                .map_err(|_| truncated),
+            Kind::TAIL => TailRecord::ref_from_prefix(bytes)
+                .map(|(record, _)| Self::Tail(record))
                 .map_err(|_| truncated),
             Kind(unknown) => Err(ParseRecordError::UnknownKind(unknown)),
         }

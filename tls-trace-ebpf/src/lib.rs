@@ -17,6 +17,7 @@ pub mod kernel;
 pub mod output;
 pub mod session;
 pub mod socket;
+pub mod tail;
 pub mod user;
 
 #[cfg(target_arch = "bpf")]

@@ -103,6 +103,32 @@ pub enum EventKind {
     Http2(Http2Event),
     /// A process was found to hold the socket, or, with the id 0, none.
     Held(Task),
+    /// The last packets of a connection whose payload is not captured any more; told as it ends.
+    Tail(Tail),
+}
+
+/// What is known of packets whose payload was not captured.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tail {
+    /// The last ones with payload, oldest first. Each is of a later time than the one before, though all times
+    /// are some milliseconds early.
+    pub packets: Vec<TailPacket>,
+    /// Time of the last one that was sent, and sequence number after its payload.
+    pub sent: Option<(Timestamp, u32)>,
+    /// The same of the last one received.
+    pub received: Option<(Timestamp, u32)>,
+}
+
+/// A packet, or one of the records in it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TailPacket {
+    /// When it passed.
+    pub time: Timestamp,
+    /// Who sent it.
+    pub direction: Direction,
+    /// Length of the TLS record in it, without its header. Absent where there are many or long ones, or none
+    /// begins.
+    pub record: Option<u16>,
 }
 
 /// What a library of HTTP/2 said of a connection.
@@ -317,6 +343,7 @@ impl EventKind {
             | Self::SocketError { .. }
             | Self::Retransmit { .. }
             | Self::ListenOverflow { .. }
+            | Self::Tail(_)
             | Self::Ended => None,
         }
     }

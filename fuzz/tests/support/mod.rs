@@ -4,7 +4,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 
 use tls_trace::event::{
     ConnectionId, Counters, Direction, Event, EventKind, Function, ResetReason, Segment, Socket,
-    StateChange, Task, TcpFlags, TcpState, Timestamp,
+    StateChange, Tail, TailPacket, Task, TcpFlags, TcpState, Timestamp,
 };
 
 /// Streams of real handshakes.
@@ -100,6 +100,15 @@ impl Iterator for Script<'_> {
                 reason: (a > 0).then_some(ResetReason(u32::from(b))),
                 task: Task::default(),
             },
+            8 if a == 0xff => EventKind::Tail(Tail {
+                packets: vec![TailPacket {
+                    time: self.now(),
+                    direction: Direction::Ingress,
+                    record: (b > 0).then_some(u16::from(b)),
+                }],
+                sent: None,
+                received: Some((self.now(), u32::from(a))),
+            }),
             8 => EventKind::ResetReceived,
             9 => EventKind::SocketError {
                 errno: u32::from(b),

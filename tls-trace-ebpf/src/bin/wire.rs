@@ -4,6 +4,9 @@
 //! in order is user space's work. When user space has seen enough, or the bound is reached, a packet
 //! costs one socket-storage look-up and a branch. Until then a socket has no storage, and a
 //! connection that ends soon never gets any: making it costs more than looking at a packet.
+//!
+//! Of sockets whose end is worth more than a close, the storage remembers the last packets
+//! ([`tls_trace_ebpf::tail`]).
 
 #![no_std]
 #![no_main]
@@ -34,20 +37,23 @@ use aya_ebpf::{
         bpf_get_socket_cookie, bpf_ktime_get_ns, bpf_sk_fullsock, bpf_skb_load_bytes, bpf_tcp_sock,
         generated::bpf_sk_storage_get,
     },
-    macros::{btf_map, cgroup_skb, map},
+    macros::{btf_map, btf_tracepoint, cgroup_skb, map},
     maps::LruHashMap,
-    programs::SkBuffContext,
+    programs::{BtfTracePointContext, SkBuffContext},
 };
 use tls_trace_common::{
-    CAPTURE_BYTES, CAPTURE_SEGMENTS, DONE_ENTRIES, EGRESS, INGRESS, Kind, LAST, LISTENER, Lost,
-    OVERFLOW, SEGMENT_MAX, SegmentRecord, Task,
+    CAPTURE_BYTES, CAPTURE_SEGMENTS, DONE_ALL, DONE_BUT_TAIL, DONE_ENTRIES, EGRESS, INGRESS, Kind,
+    LAST, LISTENER, Lost, OVERFLOW, SEGMENT_MAX, SegmentRecord, Task,
 };
 use tls_trace_ebpf::{
     kernel::{TcpSock, mapped},
     output::{EVENTS, count_lost, current_ids, wakeup},
+    tail::{Payload, SocketState, tick},
 };
 
 const IPPROTO_TCP: u8 = 6;
+const TCP_ESTABLISHED: u8 = 1;
+const TCP_CLOSE: u8 = 7;
 const TCP_LISTEN: u32 = 10;
 const SOCK_STREAM: u32 = 1;
 const FIN: u8 = 0x01;
@@ -59,20 +65,29 @@ const ACK: u8 = 0x10;
 /// first of them many milliseconds later.
 const UNHURRIED_SEGMENTS: u32 = 8;
 
-/// What is kept beside a socket of which enough was seen.
-#[repr(C)]
-#[derive(Clone, Copy)]
-struct SocketState {
-    /// One bit for each direction: no payload is wanted any more.
-    done: u32,
+/// Flag of [`SocketState`]: no payload of this direction is wanted any more, bits 0 and 1.
+const fn done<const DIRECTION: u8>() -> u32 {
+    1 << DIRECTION
 }
+
+/// Flag of [`SocketState`]: the same of both.
+const DONE_BOTH: u32 = done::<INGRESS>() | done::<EGRESS>();
+/// Flag of [`SocketState`]: the last packets are remembered.
+const TAIL: u32 = 1 << 2;
+/// Flag of [`SocketState`]: until user space says whether they are wanted. It is asked once a tick at most;
+/// the times that it was are counted in the bits above.
+const ASK: u32 = 1 << 3;
+const ASKED: u32 = 1 << 16;
+/// Times it is asked, which is for two seconds or longer: then it does not know the socket.
+const MOST_ASKED: u32 = 512 * ASKED;
 
 /// Freed by the kernel with the socket.
 #[btf_map]
 static SOCKETS: SkStorage<SocketState> = SkStorage::new();
 
-/// Cookies of sockets whose payload user space no longer wants. Read only while a socket is not
-/// done, so old entries are harmless, and not for its first packets: user space is not that fast.
+/// Cookies of sockets whose payload user space no longer wants, with [`DONE_ALL`] or [`DONE_BUT_TAIL`]. Read
+/// only while a socket is not done, so old entries are harmless, and not for its first packets: user space is
+/// not that fast.
 #[map]
 static DONE: LruHashMap<u64, u8> = LruHashMap::with_max_entries(DONE_ENTRIES, 0);
 
@@ -108,6 +123,25 @@ fn wire_egress_plain(ctx: SkBuffContext) -> i32 {
     1
 }
 
+/// Tells the last packets while the socket's end is still to come: once it is destroyed, user space judges.
+///
+/// match-proto: `trace_inet_sock_set_state(const struct sock *sk, const int oldstate, const int newstate)`
+#[btf_tracepoint(function = "inet_sock_set_state")]
+fn wire_tail(ctx: BtfTracePointContext) -> i32 {
+    let (old, new): (u8, u8) = (ctx.arg(1), ctx.arg(2));
+    let sk: *mut c_void = ctx.arg(0);
+    if sk.is_null() || old != TCP_ESTABLISHED && new != TCP_CLOSE {
+        return 0;
+    }
+    if let Some(state) = storage(sk.cast(), 0)
+        && state.flags & TAIL != 0
+    {
+        // SAFETY: argument 0 is a socket, which has a storage.
+        state.tell(unsafe { bpf_get_socket_cookie(sk) });
+    }
+    0
+}
+
 /// A TCP segment: pointers into the packet, proven to be inside its linear part.
 #[derive(Clone, Copy)]
 struct Packet {
@@ -117,6 +151,8 @@ struct Packet {
     ttl: u8,
     /// TCP header, its fixed 20 bytes.
     tcp: *const u8,
+    /// Sequence number.
+    seq: u32,
     /// Where the payload begins, from the start of the IP header.
     payload: u32,
     /// Bytes of payload.
@@ -128,6 +164,15 @@ impl Packet {
     fn flags(self) -> u8 {
         // SAFETY: inside the TCP header.
         unsafe { *self.tcp.add(13) }
+    }
+
+    #[inline(always)]
+    fn payload(self) -> Payload {
+        Payload {
+            seq: self.seq,
+            offset: self.payload,
+            length: self.length,
+        }
     }
 }
 
@@ -149,8 +194,11 @@ fn segment<const DIRECTION: u8, const MORE: bool>(ctx: &SkBuffContext) -> Option
         return None;
     }
     if let Some(state) = storage(sk, 0)
-        && state.done & (1 << DIRECTION) != 0
+        && state.flags & done::<DIRECTION>() != 0
     {
+        if state.flags & TAIL != 0 {
+            remember::<DIRECTION>(ctx, state);
+        }
         if is_bare_header(ctx) {
             let packet = parse(ctx)?;
             if packet.length == 0 && packet.flags() & closes::<DIRECTION>() != 0 {
@@ -205,13 +253,23 @@ fn segment<const DIRECTION: u8, const MORE: bool>(ctx: &SkBuffContext) -> Option
         flags |= LISTENER;
     } else if packet.length > 0 {
         let progress = progress::<DIRECTION>(sk, packet)?;
-        if progress.segments > UNHURRIED_SEGMENTS && is_done(cookie) {
-            storage(sk, CREATE)?.done = 1 << EGRESS | 1 << INGRESS;
+        let wanted = if progress.segments > UNHURRIED_SEGMENTS {
+            wanted(cookie)
+        } else {
+            None
+        };
+        if let Some(wanted) = wanted {
+            let state = storage(sk, CREATE)?;
+            state.flags = DONE_BOTH;
+            if wanted == DONE_BUT_TAIL {
+                state.flags |= TAIL;
+                state.packet::<DIRECTION>(ctx, tick(), packet.payload());
+            }
             return None;
         }
         if progress.bytes > i64::from(CAPTURE_BYTES) || progress.segments > CAPTURE_SEGMENTS {
             // The other direction may still say why: an alert follows a ClientHello that is too long.
-            storage(sk, CREATE)?.done |= 1 << DIRECTION;
+            storage(sk, CREATE)?.flags |= done::<DIRECTION>() | TAIL | ASK;
             flags |= LAST;
         }
     }
@@ -231,6 +289,33 @@ fn segment<const DIRECTION: u8, const MORE: bool>(ctx: &SkBuffContext) -> Option
             send::<SEGMENT_MAX, DIRECTION, MORE>(ctx, packet, origin, SEGMENT_MAX as u32);
         }
     }
+    None
+}
+
+/// Remembers a packet of a finished handshake.
+#[inline(always)]
+fn remember<const DIRECTION: u8>(ctx: &SkBuffContext, state: &mut SocketState) -> Option<()> {
+    let packet = parse(ctx)?;
+    if packet.length == 0 {
+        return None;
+    }
+    let now = tick();
+    if state.flags & ASK != 0 && state.is_later::<DIRECTION>(now) {
+        state.flags += ASKED;
+        let wanted = match wanted(cookie(ctx)) {
+            None if state.flags >= MOST_ASKED => Some(DONE_ALL),
+            wanted => wanted,
+        };
+        match wanted {
+            None => {}
+            Some(DONE_BUT_TAIL) => state.flags &= !ASK,
+            Some(_) => {
+                state.flags &= !(ASK | TAIL);
+                return None;
+            }
+        }
+    }
+    state.packet::<DIRECTION>(ctx, now, packet.payload());
     None
 }
 
@@ -290,9 +375,7 @@ fn progress<const DIRECTION: u8>(sk: *mut bpf_sock, packet: Packet) -> Option<Pr
             ((*tcp).bytes_received, (*tcp).rcv_nxt, (*tcp).data_segs_in)
         }
     };
-    // SAFETY: `parse` proved 20 bytes of TCP header.
-    let seq = u32::from_be(unsafe { read_u32(packet.tcp.add(4)) });
-    let ahead = i64::from(seq.wrapping_sub(edge).cast_signed()) + i64::from(packet.length);
+    let ahead = i64::from(packet.seq.wrapping_sub(edge).cast_signed()) + i64::from(packet.length);
     Some(Progress {
         bytes: past.cast_signed() + ahead,
         segments,
@@ -322,10 +405,11 @@ fn storage(sk: *mut bpf_sock, flags: u32) -> Option<&'static mut SocketState> {
     unsafe { state.cast::<SocketState>().as_mut() }
 }
 
+/// What user space wants of a socket of which it has seen enough; absent where it has not.
 #[inline(always)]
-fn is_done(cookie: u64) -> bool {
-    // SAFETY: the value is not read, only its presence.
-    unsafe { DONE.get(cookie) }.is_some()
+fn wanted(cookie: u64) -> Option<u8> {
+    // SAFETY: values are never changed, only replaced.
+    unsafe { DONE.get(cookie) }.copied()
 }
 
 #[inline(always)]
@@ -368,7 +452,14 @@ fn parse(ctx: &SkBuffContext) -> Option<Packet> {
     if !inside(tcp, 20) {
         return None;
     }
-    // SAFETY: the TCP header's first 20 bytes are inside.
+    // Volatile, so that it is read here: where it is used, the compiler would make the pointer anew, and the
+    // verifier would not know its bound.
+    // SAFETY: the TCP header's first 20 bytes are inside, at an even address like all headers.
+    let seq = unsafe {
+        let seq = tcp.add(4).cast::<u16>();
+        [ptr::read_volatile(seq), ptr::read_volatile(seq.add(1))]
+    };
+    // SAFETY: as above.
     let data_offset = unsafe { *tcp.add(12) };
     let payload = header_length + u32::from(data_offset >> 4) * 4;
     Some(Packet {
@@ -377,6 +468,7 @@ fn parse(ctx: &SkBuffContext) -> Option<Packet> {
         // SAFETY: inside the IP header.
         ttl: unsafe { *ip.add(if ipv6 { 7 } else { 8 }) },
         tcp,
+        seq: u32::from(u16::from_be(seq[0])) << 16 | u32::from(u16::from_be(seq[1])),
         payload,
         length: ctx.len().checked_sub(payload)?,
     })
@@ -438,7 +530,7 @@ fn send<const N: usize, const DIRECTION: u8, const MORE: bool>(
     } else {
         record.task = NOBODY;
     }
-    record.seq = word(4).wrapping_add(skip);
+    record.seq = packet.seq.wrapping_add(skip);
     record.ack = word(8);
     record.length = length;
     record.tcp_flags = packet.flags();

@@ -292,7 +292,8 @@ impl Tracer {
                     }
                     self.flaps.handshake(&handshake, &mut batch.flaps);
                 }
-                Output::PayloadDone(connection) => self.live.payload_done(connection),
+                Output::PayloadDone(connection) => self.live.payload_done(connection, false),
+                Output::TailWanted(connection) => self.live.payload_done(connection, true),
                 Output::HolderWanted(wanted) => self.holders.look_for(*wanted),
             }
         }

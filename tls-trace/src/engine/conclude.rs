@@ -254,7 +254,11 @@ impl Tracker {
                 next = next.into_iter().chain([later(now, LINGER)]).min();
             }
             if payload_done && !connection.watch_http2() || connection.unwatch_http2() {
-                outputs.push(Output::PayloadDone(id));
+                outputs.push(if connection.shows_http2() {
+                    Output::TailWanted(id)
+                } else {
+                    Output::PayloadDone(id)
+                });
             }
         }
         if let Some(at) = next.filter(|at| connection.wake.is_none_or(|wake| *at < wake)) {

@@ -241,6 +241,14 @@ impl Connection {
         u32::from(self.tcp.hello_retransmits.max(self.tcp.hello_duplicates))
     }
 
+    /// The same, but for what was said last and may have brought about the end.
+    pub(super) fn idle_ms(&self, end: Timestamp) -> f64 {
+        match self.http2_quiet_since(end) {
+            Some(since) => super::moment::ms_between(since, end),
+            None => self.silence_ms(end),
+        }
+    }
+
     /// Milliseconds for which nothing new had been said when it ended.
     pub(super) fn silence_ms(&self, end: Timestamp) -> f64 {
         let since = if self.tcp.last_payload.happened() {

@@ -390,7 +390,12 @@ impl Facts<'_> {
             return;
         }
         if let Some(found) = http2::find(case).filter(|found| found.cause == self.cause) {
-            self.add(found.at, Weight::Proof, found.fact);
+            self.add_at(found.at, Weight::Proof, found.fact);
+            let http2 = self.connection.http2.as_deref();
+            if let Some(at) = http2.and_then(|http2| http2.tail_from) {
+                let fact = "from here on known by sizes and times of packets alone";
+                self.add_at(at, Weight::Progress, fact.to_owned());
+            }
         }
     }
 
@@ -400,7 +405,7 @@ impl Facts<'_> {
             return;
         };
         if self.cause == Cause::IdleTimeoutMiddlebox {
-            let silence = self.connection.silence_ms(at) / 1e3;
+            let silence = self.connection.idle_ms(at) / 1e3;
             let fact = format!("nobody had said anything for {silence:.1} s");
             self.add_at(at, Weight::Progress, fact);
         }

@@ -84,6 +84,8 @@ pub enum Output {
     Handshake(Box<Handshake>),
     /// The source need not capture payload of this connection any more.
     PayloadDone(ConnectionId),
+    /// The same, but [`EventKind::Tail`](crate::event::EventKind::Tail) would say more of its end.
+    TailWanted(ConnectionId),
     /// A report waits to be told whose socket it is, though not for long:
     /// [`EventKind::Held`](crate::event::EventKind::Held) is the answer.
     HolderWanted(Box<HolderWanted>),

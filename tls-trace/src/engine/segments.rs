@@ -23,6 +23,9 @@ impl Connection {
             (self.local, self.remote) = (segment.local.into(), segment.remote.into());
         }
         let again = !self.sequence(at, segment);
+        if segment.length > 0 && !again {
+            self.http2_spoke(at, segment.direction);
+        }
         if let Some(history) = &mut self.history {
             history.segment(at, segment, again);
         }
@@ -45,6 +48,9 @@ impl Connection {
         again: bool,
         observations: &mut Vec<Observation>,
     ) {
+        if segment.last {
+            self.http2_bound_reached();
+        }
         let lost = self.tls.as_ref().is_some_and(|tls| tls.lost);
         if segment.length > 0 && self.conversation.is_none() {
             if self.told.payload_done || lost {

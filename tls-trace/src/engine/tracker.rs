@@ -190,6 +190,7 @@ impl Tracker {
             EventKind::Existing { socket, opened_by } => {
                 connection.existing(socket, *opened_by, names);
             }
+            EventKind::Tail(tail) => connection.tail(tail),
             EventKind::Ended => connection.ending_mut().ended = true,
             // Most of all there is, of a listener, of a connection that had to be found, of nothing that
             // happened: taken before.

@@ -167,6 +167,13 @@ impl Stream {
         self.has_base && after(next, self.next.wrapping_add(1))
     }
 
+    /// All payload up to `next` is accounted for, though not seen.
+    pub(super) fn pass(&mut self, next: u32) {
+        if self.has_base && after(next, self.next) {
+            self.next = next;
+        }
+    }
+
     /// After the last payload byte seen.
     pub(super) fn next(&self) -> u32 {
         self.next

@@ -274,6 +274,13 @@ pub const HOOKS: &[Hook] = &[
             },
         ],
     },
+    Hook {
+        name: "wire_tail",
+        object: Object::Wire,
+        purpose: "last packets of long HTTP/2 connections",
+        required: false,
+        back_ends: &[tp_btf("wire_tail", "inet_sock_set_state", 3)],
+    },
     uprobe!(
         Openssl,
         "ssl_do_handshake",

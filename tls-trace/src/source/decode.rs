@@ -3,6 +3,7 @@
 mod go;
 mod http2;
 mod session;
+mod tail;
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
@@ -86,6 +87,7 @@ impl Decoder {
                 &record.header,
                 EventKind::Library(session::library(record)?),
             ),
+            Record::Tail(record) => (&record.header, EventKind::Tail(tail::tail(record))),
         };
         Some(Event {
             time: Timestamp(header.time_ns),

@@ -75,7 +75,7 @@ pub enum LiveError {
 pub struct Lost {
     /// Where: `ring_buffer` (full), `storage` (socket storage), `decode` (not a record).
     pub stage: &'static str,
-    /// Which family: `socket`, `signal`, `segment`, `library`.
+    /// Which family: `socket`, `signal`, `segment`, `library`, `tail`.
     pub reason: &'static str,
     /// How many since the start.
     pub count: u64,
@@ -264,10 +264,15 @@ impl Live {
         self.libraries.look_at(pid);
     }
 
-    /// Stops capturing payload of a connection.
-    pub fn payload_done(&mut self, connection: ConnectionId) {
+    /// Stops capturing payload of a connection; `tail`: tells its last packets when it ends.
+    pub fn payload_done(&mut self, connection: ConnectionId, tail: bool) {
+        let wanted = if tail {
+            abi::DONE_BUT_TAIL
+        } else {
+            abi::DONE_ALL
+        };
         if let Some(done) = &mut self.done {
-            match done.insert(connection.0, 1, 0) {
+            match done.insert(connection.0, wanted, 0) {
                 Ok(()) => self.finished += 1,
                 // The kernel side stops by its own bound.
                 Err(error) => tracing::debug!(%error, "payload of a connection goes on"),
@@ -295,6 +300,7 @@ impl Live {
             ring_buffer("signal", abi::Lost::SIGNAL),
             ring_buffer("segment", abi::Lost::SEGMENT),
             ring_buffer("library", abi::Lost::LIBRARY),
+            ring_buffer("tail", abi::Lost::TAIL),
             Lost {
                 stage: "storage",
                 reason: "segment",

@@ -48,8 +48,17 @@ const fn records(stream: &'static [u8], after: [usize; 3]) -> [&'static [u8]; 3]
     parts
 }
 
+/// What a client says it speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Offer {
+    /// HTTP/2 and HTTP/1.1.
+    Both,
+    /// Nothing but HTTP/2, as gRPC: the end of such a connection is watched.
+    Http2,
+}
+
 /// A client whose handshake is complete, its session tickets read.
-pub fn connect(port: u16) -> io::Result<TcpStream> {
+pub fn connect(port: u16, offer: Offer) -> io::Result<TcpStream> {
     static NUMBER: AtomicU64 = AtomicU64::new(0);
     let number = NUMBER.fetch_add(1, Ordering::Relaxed);
     let host = u8::try_from(number % DESTINATIONS).unwrap_or_default();
@@ -59,6 +68,13 @@ pub fn connect(port: u16) -> io::Result<TcpStream> {
     // ClientHello.random, behind the headers of record and message and the version: one for each
     // connection, as from a real client.
     hello[11..19].copy_from_slice(&number.to_be_bytes());
+    if offer == Offer::Http2 {
+        // The other name of the two, by one of gRPC's of the same length.
+        let names = b"\x02h2\x08http/1.1";
+        let place = hello.windows(names.len()).position(|part| part == names);
+        let end = place.ok_or(io::ErrorKind::InvalidData)? + names.len();
+        hello[end - 8..end].copy_from_slice(b"grpc-exp");
+    }
     stream.write_all(&hello)?;
     read(&mut stream, SERVER[0].len())?;
     stream.write_all(CLIENT[1])?;
@@ -142,8 +158,8 @@ impl Server {
     }
 
     /// A connection of which both ends are in hand.
-    pub fn pair(&self) -> Result<[TcpStream; 2]> {
-        let client = connect(self.port)?;
+    pub fn pair(&self, offer: Offer) -> Result<[TcpStream; 2]> {
+        let client = connect(self.port, offer)?;
         let address = client.local_addr()?;
         let deadline = Instant::now() + Duration::from_secs(5);
         while Instant::now() < deadline {
@@ -191,7 +207,7 @@ fn client(port: u16, interval: f64, time: Duration) -> io::Result<u64> {
     let mut due = started;
     let mut opened = 0;
     while started.elapsed() < time {
-        let mut stream = connect(port)?;
+        let mut stream = connect(port, Offer::Both)?;
         stream.write_all(CLIENT[2])?;
         drop(stream);
         opened += 1;

@@ -103,7 +103,7 @@ pub fn hold(connections: usize) -> Result<()> {
     let server = Server::start(1, Then::Hold)?;
     let mut clients = Vec::new();
     for _ in 0..connections {
-        clients.push(handshake::connect(server.port)?);
+        clients.push(handshake::connect(server.port, handshake::Offer::Both)?);
     }
     print!("{OPEN}");
     io::stdout().flush()?;

@@ -14,13 +14,25 @@ use crate::{
     alternate::{Pair, alternate},
     daemon::Daemon,
     figure::{Figure, Section, median},
-    handshake::{Server, Then},
+    handshake::{Offer, Server, Then},
     programs::{Statistics, Work, count},
     usage,
 };
 
 /// Enough for the capture bound, should user space not have said before that it has seen enough.
 const WARM_UP: u32 = 1_000;
+
+/// A TLS record of the size of a small call, which is also long enough for a preface.
+const RECORD: [u8; 100] = {
+    const HEADER: [u8; 5] = [23, 3, 3, 0, 95];
+    let mut record = [0x17; 100];
+    let mut index = 0;
+    while index < HEADER.len() {
+        record[index] = HEADER[index];
+        index += 1;
+    }
+    record
+};
 
 pub fn measure(subject: &Subject, effort: Effort) -> Result<Section> {
     let pairs = effort.pick(10, 3);
@@ -31,7 +43,8 @@ pub fn measure(subject: &Subject, effort: Effort) -> Result<Section> {
     let small = alternate(subject, pairs, |_| ping_pong(&server, rounds))?;
     let of_streams = |value: fn(&Pair<Stream>) -> f64| median(streams.iter().map(value).collect());
     let of_small = |value: fn(&Pair<f64>) -> f64| median(small.iter().map(value).collect());
-    let programs = packet_programs(subject, &server, rounds)?;
+    let others = packet_programs(subject, &server, rounds, Offer::Both)?;
+    let remembered = packet_programs(subject, &server, rounds, Offer::Http2)?;
     let mut figures = vec![
         Figure::new(
             "one stream of 128 KiB writes without the tracer",
@@ -61,9 +74,15 @@ pub fn measure(subject: &Subject, effort: Effort) -> Result<Section> {
             "ns",
         ),
     ];
-    for program in &programs.programs {
-        let what = format!("{}, a packet", program.name);
-        figures.push(Figure::new(what, programs.net(program), "ns").at_most(30.0));
+    let kinds = [
+        ("a packet", others),
+        ("a packet of a gRPC connection", remembered),
+    ];
+    for (kind, work) in &kinds {
+        for program in &work.programs {
+            let what = format!("{}, {kind}", program.name);
+            figures.push(Figure::new(what, work.net(program), "ns").at_most(30.0));
+        }
     }
     Ok(Section {
         title: "Established connections",
@@ -73,7 +92,8 @@ pub fn measure(subject: &Subject, effort: Effort) -> Result<Section> {
              {pairs} pairs of runs with and without the tracer in turns, medians. The programs' \
              part by the kernel's statistics as above: each packet runs both, once where it is \
              sent and once where it is received; the packet filter's own entry is in the CPU time \
-             only."
+             only. Of a connection whose client offers nothing but HTTP/2, the last packets are \
+             remembered."
         ),
         figures,
     })
@@ -89,7 +109,7 @@ struct Stream {
 }
 
 fn stream(server: &Server, time: Duration) -> Result<Stream> {
-    let [mut client, mut other] = server.pair()?;
+    let [mut client, mut other] = server.pair(Offer::Both)?;
     let (started, cpu) = (Instant::now(), usage::own_cpu()?);
     let reader = thread::spawn(move || {
         let mut buffer = vec![0; 256 << 10];
@@ -114,7 +134,7 @@ fn stream(server: &Server, time: Duration) -> Result<Stream> {
 
 /// Nanoseconds of CPU time per packet, both ends together.
 fn ping_pong(server: &Server, rounds: u32) -> Result<f64> {
-    let [client, other] = server.pair()?;
+    let [client, other] = server.pair(Offer::Both)?;
     let echo = thread::spawn(move || echo(other));
     play(&client, WARM_UP)?;
     let before = usage::own_cpu()?;
@@ -126,7 +146,7 @@ fn ping_pong(server: &Server, rounds: u32) -> Result<f64> {
 }
 
 fn play(mut client: &TcpStream, rounds: u32) -> Result<()> {
-    let mut message = [0x17; 100];
+    let mut message = RECORD;
     for _ in 0..rounds {
         client.write_all(&message)?;
         client.read_exact(&mut message)?;
@@ -135,17 +155,18 @@ fn play(mut client: &TcpStream, rounds: u32) -> Result<()> {
 }
 
 fn echo(mut stream: TcpStream) {
-    let mut message = [0; 100];
+    let mut message = RECORD;
     while stream.read_exact(&mut message).is_ok() && stream.write_all(&message).is_ok() {}
 }
 
 /// What the programs do with packets of a finished handshake.
-fn packet_programs(subject: &Subject, server: &Server, rounds: u32) -> Result<Work> {
+fn packet_programs(subject: &Subject, server: &Server, rounds: u32, offer: Offer) -> Result<Work> {
     let daemon = Daemon::start(subject)?;
     let statistics = Statistics::enable(&subject.empty)?;
-    let [client, other] = server.pair()?;
+    let [client, other] = server.pair(offer)?;
     let echo = thread::spawn(move || echo(other));
-    play(&client, WARM_UP)?;
+    // Long enough for user space to say whether it wants the last packets.
+    play(&client, 20 * WARM_UP)?;
     let before = statistics.now(daemon.pid())?;
     play(&client, rounds)?;
     let after = statistics.now(daemon.pid())?;

@@ -5,10 +5,10 @@ use crate::{
     engine::{
         close::{Layer, errno},
         handshake::other,
-        moment::{Moment, ms_between},
+        moment::ms_between,
         verdict::{self, Case, SILENCE_MS},
     },
-    event::End,
+    event::{End, Timestamp},
     report::{self, Cause, CloseKind, Confidence, GoAway, Initiator, Outcome, Sender},
 };
 
@@ -29,7 +29,7 @@ pub(in crate::engine) struct Finding {
     pub(in crate::engine) outcome: Outcome,
     pub(in crate::engine) initiator: Initiator,
     /// When it showed.
-    pub(in crate::engine) at: Moment,
+    pub(in crate::engine) at: Timestamp,
     /// What showed, for people.
     pub(in crate::engine) fact: String,
     goaway: Option<sizes::Farewell>,
@@ -60,7 +60,7 @@ pub(in crate::engine) fn report(case: &Case) -> Option<report::Http2> {
     let found = find(case);
     let goaway = found.and_then(|finding| Some((finding.at, finding.goaway?)));
     let goaways = goaway.map(|(at, goaway)| GoAway {
-        at_ms: at.ms(),
+        at_ms: ms_between(case.connection.first, at),
         from: Sender::Server,
         code: goaway.error.code(),
         name: Some(goaway.error),
@@ -87,13 +87,12 @@ impl View<'_> {
     }
 
     /// Milliseconds from `at` to the end.
-    fn ms_to_end(&self, at: Moment) -> f64 {
-        let first = self.case.connection.first;
-        let end = self.case.close.at.unwrap_or(first);
-        ms_between(at.timestamp(first), end)
+    fn ms_to_end(&self, at: Timestamp) -> f64 {
+        let end = self.case.close.at.unwrap_or(self.case.connection.first);
+        ms_between(at, end)
     }
 
-    fn finding(&self, cause: Cause, at: Moment, fact: String) -> Finding {
+    fn finding(&self, cause: Cause, at: Timestamp, fact: String) -> Finding {
         Finding {
             cause,
             outcome: Outcome::Broken,
@@ -115,25 +114,25 @@ impl View<'_> {
         if !http2.preface_at.happened() || http2.settings_at.happened() {
             return None;
         }
-        let silence = self.ms_to_end(http2.preface_at);
+        let preface_at = http2.preface_at.timestamp(self.case.connection.first);
+        let silence = self.ms_to_end(preface_at);
         if http2.odd && (self.server_closed() || self.client_closed()) {
             let fact = "server answered the HTTP/2 preface with a record that is not SETTINGS";
-            let at = http2.last_at();
-            return Some(self.finding(Cause::Http1OnH2, at, fact.to_owned()));
+            let at = http2.last_at().unwrap_or(preface_at);
+            return Some(Finding {
+                initiator: self.case.initiator(other(self.case.client()), Layer::App),
+                ..self.finding(Cause::Http1OnH2, at, fact.to_owned())
+            });
         }
         if self.server_closed() && self.case.close.cause != Cause::ResetLinger {
             let fact = "server closed before it sent SETTINGS";
-            return Some(self.finding(
-                Cause::H2ClosedBeforeSettings,
-                http2.preface_at,
-                fact.to_owned(),
-            ));
+            return Some(self.finding(Cause::H2ClosedBeforeSettings, preface_at, fact.to_owned()));
         }
         (self.client_closed() && silence >= SILENCE_MS).then(|| {
             let fact = format!(
                 "no SETTINGS from the server for {silence:.0} ms after the client's preface"
             );
-            self.finding(Cause::H2SettingsTimeout, http2.preface_at, fact)
+            self.finding(Cause::H2SettingsTimeout, preface_at, fact)
         })
     }
 
@@ -146,7 +145,7 @@ impl View<'_> {
         let (before, said) = (&frames[..at], frames[at]);
         let farewell = sizes::farewell(said.bytes)?;
         let cause = goaway::cause(farewell.error.code(), Some(farewell.text));
-        let data_after = self.http2.data_at.happened() && self.http2.data_at >= said.at;
+        let data_after = self.http2.data_at >= Some(said.at);
         let more = frames[at + 1..]
             .iter()
             .any(|frames| frames.from_client && !sizes::answers_farewell(frames.bytes));
@@ -177,11 +176,10 @@ impl View<'_> {
     }
 
     /// Nobody had said anything for a while.
-    fn quiet_before(&self, before: &[&Frames], at: Moment) -> bool {
-        let last = before.last().map_or(Moment::NEVER, |frames| frames.at);
-        [last, self.http2.data_at]
-            .into_iter()
-            .all(|earlier| at.ms_since(earlier).is_none_or(|ms| ms >= SILENCE_MS))
+    fn quiet_before(&self, before: &[&Frames], at: Timestamp) -> bool {
+        let last = before.last().map(|frames| frames.at);
+        let mut earlier = [last, self.http2.data_at].into_iter().flatten();
+        earlier.all(|earlier| ms_between(earlier, at) >= SILENCE_MS)
     }
 
     /// gRPC sets TCP_USER_TIMEOUT to its keepalive timeout (gRFC A18).
@@ -192,16 +190,14 @@ impl View<'_> {
             .error
             .is_some_and(|(_, code)| code == errno::ETIMEDOUT);
         let here = close.by == Some(End::Local) && close.layer == Layer::Kernel;
-        let last = self.http2.last_at();
-        let silence = self.ms_to_end(last);
+        let silence = self.ms_to_end(self.http2.last_at()?);
         (close.kind == CloseKind::Timeout && timed_out && here && silence < KERNEL_PATIENCE_MS)
             .then(|| {
                 let fact = format!(
                     "the kernel gave up {:.1} s after the last byte: TCP_USER_TIMEOUT",
                     silence / 1e3
                 );
-                let at = Moment::new(self.case.connection.first, close.at.unwrap_or_default());
-                self.finding(Cause::TcpUserTimeout, at, fact)
+                self.finding(Cause::TcpUserTimeout, close.at.unwrap_or_default(), fact)
             })
     }
 
@@ -218,7 +214,7 @@ impl View<'_> {
         let ping = frames.find(|frames| !goodbye(&frames))?;
         let waited = self.ms_to_end(ping.at);
         let is_ping = ping.bytes == sizes::PING && ping.from_client == by_client;
-        let data_after = self.http2.data_at.happened() && self.http2.data_at >= ping.at;
+        let data_after = self.http2.data_at >= Some(ping.at);
         (is_ping && !data_after && waited >= PING_WAIT_MS).then(|| {
             let who = if by_client { "client" } else { "server" };
             let record = self.record(sizes::PING);
@@ -234,7 +230,7 @@ impl View<'_> {
 /// more and all came at even intervals.
 fn ping_interval(before: &[&Frames]) -> Option<f64> {
     let last = before.last()?;
-    let pings: Vec<Moment> = before
+    let pings: Vec<Timestamp> = before
         .iter()
         .filter(|frames| frames.from_client && frames.bytes == sizes::PING)
         .map(|frames| frames.at)
@@ -242,7 +238,7 @@ fn ping_interval(before: &[&Frames]) -> Option<f64> {
     let from = pings.len().saturating_sub(3);
     let intervals: Vec<f64> = pings[from..]
         .windows(2)
-        .filter_map(|pair| pair[1].ms_since(pair[0]))
+        .map(|pair| ms_between(pair[0], pair[1]))
         .collect();
     let [a, b] = intervals[..] else {
         return None;

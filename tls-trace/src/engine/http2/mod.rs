@@ -6,32 +6,39 @@
 
 mod find;
 mod goaway;
+mod quiet;
 mod sizes;
 mod told;
 
 use super::{connection::Connection, handshake::Handshake, library::Http2Said, moment::Moment};
 use crate::{
-    event::{End, Segment, Timestamp},
+    event::{Direction, End, Segment, Tail, Timestamp},
     report::Phase,
     wire::{EncryptedRecord, Observation, ObservationKind},
 };
 
 pub(super) use self::{
     find::{find, report},
+    quiet::IDLE_MS,
     told::told,
 };
+use quiet::Quiet;
 
 /// Records of control frames that are remembered: four PINGs with their answers, and what ends it.
 const RING: usize = 12;
+/// Content type of protected records (RFC 8446 §5.2); earlier versions show an alert's, of which only the
+/// size matters here.
+const APPLICATION_DATA: u8 = 23;
 /// Frames of more bytes carry data, or are many.
 const CONTROL: u16 = 140;
-/// Segments after which a connection is in use, and its end worth no more attention.
+/// Segments after which a connection is in use; from then on only its last packets are told.
 const WATCHED: u16 = 96;
 
 /// A record of control frames.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Frames {
-    at: Moment,
+    /// A connection may be open for longer than a [`Moment`] lasts.
+    at: Timestamp,
     from_client: bool,
     /// Bytes of frames.
     bytes: u16,
@@ -48,7 +55,7 @@ pub(super) struct Http2 {
     /// When the client acknowledged them.
     acknowledged_at: Moment,
     /// The last record of more than control frames.
-    data_at: Moment,
+    data_at: Option<Timestamp>,
     /// Length of the first record of the server that is not SETTINGS: a session ticket, or no HTTP/2.
     other: u16,
     /// One of another length followed.
@@ -56,11 +63,14 @@ pub(super) struct Http2 {
     /// The client's first record is too short for a preface.
     contradicted: bool,
     /// The latest last; unused places before.
-    ring: [Frames; RING],
+    ring: [Option<Frames>; RING],
     /// Segments since the conversation is not read any more.
     segments: u16,
     /// The source goes on only for this.
     watched: bool,
+    quiet: Quiet,
+    /// When the first of the last packets passed that are known by their sizes alone.
+    pub(super) tail_from: Option<Timestamp>,
     /// What this end's library said.
     pub(super) said: Option<Box<Http2Said>>,
 }
@@ -71,7 +81,8 @@ impl Connection {
         let ObservationKind::Encrypted(record) = &observation.kind else {
             return;
         };
-        let at = self.moment(observation.time);
+        let at = observation.time;
+        let first = self.first;
         let Some(tls) = self.tls.as_deref() else {
             return;
         };
@@ -91,7 +102,7 @@ impl Connection {
             self.http2.get_or_insert_default().overhead = overhead;
         }
         if let Some(http2) = &mut self.http2 {
-            http2.record(at, from_client, *record, tls13);
+            http2.record(first, at, from_client, *record, tls13);
             if http2.contradicted {
                 self.http2 = None;
             }
@@ -100,13 +111,10 @@ impl Connection {
 
     /// Takes a segment whose conversation is not read any more; `again`: it was seen before.
     pub(super) fn http2_segment(&mut self, at: Timestamp, segment: &Segment, again: bool) {
-        let at = self.moment(at);
+        let first = self.first;
         let Some((http2, tls)) = self.http2.as_deref_mut().zip(self.tls.as_deref()) else {
             return;
         };
-        if segment.last {
-            http2.segments = WATCHED;
-        }
         if segment.length == 0 || again {
             return;
         }
@@ -117,16 +125,77 @@ impl Connection {
         let from_client = tls.is_client(segment.direction);
         for record in records(&segment.payload, segment.length) {
             match record {
-                Some(record) => http2.record(at, from_client, record, tls.is_tls13()),
-                None => http2.data_at = at,
+                Some(record) => http2.record(first, at, from_client, record, tls.is_tls13()),
+                None => http2.data_at = Some(at),
             }
+        }
+    }
+
+    /// Takes the last packets of a connection that was not watched to its end.
+    pub(super) fn tail(&mut self, tail: &Tail) {
+        for (direction, last) in [
+            (Direction::Egress, tail.sent),
+            (Direction::Ingress, tail.received),
+        ] {
+            if let Some((at, next)) = last {
+                self.tcp.stream_mut(direction).pass(next);
+                self.tcp.last_payload = self.moment(at);
+            }
+        }
+        let first = self.first;
+        let Some((http2, tls)) = self.http2.as_deref_mut().zip(self.tls.as_deref()) else {
+            return;
+        };
+        // Times are early; what was seen before was before.
+        let mut next = http2.last_at().map_or(0, |at| at.0.saturating_add(1));
+        for packet in &tail.packets {
+            let at = Timestamp(packet.time.0.max(next));
+            next = at.0.saturating_add(1);
+            http2.tail_from.get_or_insert(at);
+            http2.quiet.spoke(at, packet.direction);
+            match packet.record {
+                Some(length) => {
+                    let record = EncryptedRecord {
+                        content_type: APPLICATION_DATA,
+                        length,
+                    };
+                    let from_client = tls.is_client(packet.direction);
+                    http2.record(first, at, from_client, record, tls.is_tls13());
+                }
+                None => http2.data_at = Some(at),
+            }
+        }
+    }
+
+    /// Whether its records are looked at.
+    pub(super) fn shows_http2(&self) -> bool {
+        self.http2.as_deref().is_some_and(Http2::shows)
+    }
+
+    /// Notes new payload.
+    pub(super) fn http2_spoke(&mut self, at: Timestamp, direction: Direction) {
+        if let Some(http2) = &mut self.http2 {
+            http2.quiet.spoke(at, direction);
+        }
+    }
+
+    /// Since when nobody had said anything at the end, but for what may have brought it about.
+    pub(super) fn http2_quiet_since(&self, end: Timestamp) -> Option<Timestamp> {
+        self.http2.as_deref()?.quiet.since(end)
+    }
+
+    /// The source stops in one direction, of itself.
+    pub(super) fn http2_bound_reached(&mut self) {
+        if let Some(http2) = &mut self.http2 {
+            http2.segments = WATCHED;
         }
     }
 
     /// The conversation is not read any more. Whether the source goes on, for the connection's end.
     pub(super) fn watch_http2(&mut self) -> bool {
+        let capped = self.tcp.egress.capped || self.tcp.ingress.capped;
         self.http2.as_deref_mut().is_some_and(|http2| {
-            http2.watched = http2.shows() && http2.segments < WATCHED;
+            http2.watched = http2.shows() && http2.segments < WATCHED && !capped;
             http2.watched
         })
     }
@@ -187,7 +256,14 @@ impl Http2 {
         self.overhead != 0
     }
 
-    fn record(&mut self, at: Moment, from_client: bool, record: EncryptedRecord, tls13: bool) {
+    fn record(
+        &mut self,
+        first: Timestamp,
+        at: Timestamp,
+        from_client: bool,
+        record: EncryptedRecord,
+        tls13: bool,
+    ) {
         if !self.shows() {
             return;
         }
@@ -195,15 +271,16 @@ impl Http2 {
             return;
         };
         if bytes > CONTROL {
-            self.data_at = at;
+            self.data_at = Some(at);
         } else {
             self.ring.rotate_left(1);
-            self.ring[RING - 1] = Frames {
+            self.ring[RING - 1] = Some(Frames {
                 at,
                 from_client,
                 bytes,
-            };
+            });
         }
+        let at = Moment::new(first, at);
         if bytes == sizes::ALERT {
             return;
         }
@@ -238,17 +315,13 @@ impl Http2 {
 
     /// Records of control frames, oldest first.
     fn frames(&self) -> impl DoubleEndedIterator<Item = &Frames> {
-        self.ring.iter().filter(|frames| frames.at.happened())
+        self.ring.iter().flatten()
     }
 
     /// When anything was said last.
-    fn last_at(&self) -> Moment {
+    fn last_at(&self) -> Option<Timestamp> {
         let last = self.frames().next_back().map(|frames| frames.at);
-        match last {
-            Some(at) if self.data_at.happened() => at.max(self.data_at),
-            Some(at) => at,
-            None => self.data_at,
-        }
+        last.max(self.data_at)
     }
 
     /// Milliseconds between the server's SETTINGS and their acknowledgement.

@@ -10,7 +10,7 @@ use crate::{
     engine::{Config, Engine, Output},
     event::{
         ConnectionId, Counters, Direction, End, Event, EventKind, Function, ResetReason, Segment,
-        Socket, StateChange, Task, TcpFlags, TcpState, Timestamp,
+        Socket, StateChange, Tail, TailPacket, Task, TcpFlags, TcpState, Timestamp,
     },
 };
 
@@ -145,7 +145,34 @@ fn kinds() -> impl Strategy<Value = EventKind> {
             .prop_map(|(socket, opened_by)| EventKind::Existing { socket, opened_by }),
         1 => Just(EventKind::Ended),
         1 => tasks().prop_map(EventKind::Held),
+        1 => tails().prop_map(EventKind::Tail),
     ]
+}
+
+fn tails() -> impl Strategy<Value = Tail> {
+    let times = || {
+        prop_oneof![
+            Just(Timestamp(u64::MAX)),
+            (0..2_000_000_000_u64).prop_map(Timestamp)
+        ]
+    };
+    let records = prop::option::of(prop_oneof![Just(34), Just(65), any::<u16>()]);
+    let packet = (times(), any::<bool>(), records).prop_map(|(time, sent, record)| TailPacket {
+        time,
+        direction: if sent {
+            Direction::Egress
+        } else {
+            Direction::Ingress
+        },
+        record,
+    });
+    let last = || prop::option::of((times(), 990..1600_u32));
+    let packets = prop::collection::vec(packet, 0..16);
+    (packets, last(), last()).prop_map(|(packets, sent, received)| Tail {
+        packets,
+        sent,
+        received,
+    })
 }
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {

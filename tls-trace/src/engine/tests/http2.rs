@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     engine::Output,
-    event::TcpState,
+    event::{Direction, EventKind, Tail, TailPacket, TcpState, Timestamp},
     report::{Cause, Confidence, Initiator, Notice, Outcome, Phase, Report},
 };
 
@@ -245,11 +245,16 @@ fn closed_before_settings() {
     );
 }
 
-#[test]
-fn answered_in_http_1() {
+/// Whoever closes: it is the server that speaks something else.
+#[rstest]
+fn answered_in_http_1(#[values(true, false)] server_first: bool) {
     let mut story = client_of("h2");
-    story.steps(&[Client(41), Client(26), Server(320), Server(ALERT)]);
-    story.gets_fin().closes().ends();
+    story.steps(&[Client(41), Client(26), Server(320)]);
+    if server_first {
+        story.steps(&[Server(ALERT)]).gets_fin().closes().ends();
+    } else {
+        story.closes().gets_fin().ends();
+    }
     let cause = Cause::Http1OnH2;
     assert_verdict(
         story.report(),
@@ -297,11 +302,13 @@ fn tcp_user_timeout() {
 }
 
 #[rstest]
-#[case::at_once(0, Cause::ResetInjected)]
-#[case::idle(60_000, Cause::IdleTimeoutMiddlebox)]
-fn a_foreign_reset_after_silence(#[case] silence: u64, #[case] cause: Cause) {
+#[case::at_once(&[], Cause::ResetInjected)]
+#[case::idle(&[Wait(60_000)], Cause::IdleTimeoutMiddlebox)]
+#[case::spoke_again(&[Wait(60_000), Client(PING)], Cause::IdleTimeoutMiddlebox)]
+#[case::was_heard(&[Wait(60_000), Client(PING), Server(PING)], Cause::ResetInjected)]
+fn a_foreign_reset_after_silence(#[case] steps: &[Step], #[case] cause: Cause) {
     let mut story = ready();
-    story.steps(&[Wait(silence)]);
+    story.steps(steps);
     story.reset_segment(255).gets_reset().destroyed();
     let verdict = &story.report().verdict;
     assert_eq!(
@@ -357,18 +364,139 @@ fn what_begins_without_a_preface_is_something_else() {
     );
 }
 
-/// The source is told to stop when a connection is used.
+/// The source is told to stop when a connection is used, but for its last packets.
 #[test]
 fn a_busy_connection_is_not_watched() {
     let mut story = ready();
     story.steps(&[Wait(2000)]);
-    let done = |story: &Story| {
-        let mut outputs = story.outputs.iter();
-        outputs.any(|output| matches!(output, Output::PayloadDone(_)))
-    };
-    assert!(!done(&story));
-    for _ in 0..50 {
-        story.steps(&[Client(120), Server(400)]);
+    assert!(!is_tail_wanted(&story));
+    story.use_it();
+    assert!(is_tail_wanted(&story));
+    let done = |output: &Output| matches!(output, Output::PayloadDone(_));
+    assert!(!story.outputs.iter().any(done));
+}
+
+fn is_tail_wanted(story: &Story) -> bool {
+    let mut outputs = story.outputs.iter();
+    outputs.any(|output| matches!(output, Output::TailWanted(_)))
+}
+
+impl Story {
+    /// Calls, until nobody watches any more.
+    fn use_it(&mut self) -> &mut Self {
+        for _ in 0..50 {
+            self.steps(&[Client(120), Server(400)]);
+        }
+        self
     }
-    assert!(done(&story));
+
+    /// Passes unseen, but for what the source tells at the end.
+    fn unseen(&mut self, steps: &[Step]) -> Tail {
+        const RECORD_HEADER: u32 = 5;
+        let mut tail = Tail::default();
+        for step in steps {
+            let (direction, length) = match *step {
+                Wait(ms) => {
+                    self.wait(ms);
+                    continue;
+                }
+                Client(length) => (Direction::Egress, length),
+                Server(length) => (Direction::Ingress, length),
+            };
+            let bytes = u32::try_from(length).unwrap() + RECORD_HEADER;
+            self.now += 10_000;
+            let time = Timestamp(self.now);
+            let (next, last) = match direction {
+                Direction::Egress => (&mut self.counters.snd_nxt, &mut tail.sent),
+                Direction::Ingress => (&mut self.counters.rcv_nxt, &mut tail.received),
+            };
+            *next = next.wrapping_add(bytes);
+            *last = Some((time, *next));
+            let short = length < 190;
+            let record = short.then(|| u16::try_from(length).unwrap());
+            tail.packets.push(TailPacket {
+                time,
+                direction,
+                record,
+            });
+        }
+        self.counters.copied_seq = self.counters.rcv_nxt;
+        self.counters.snd_una = self.counters.snd_nxt;
+        tail
+    }
+}
+
+/// What ends a connection of many calls: nobody watches its records any more, and hours have passed.
+#[rstest]
+#[case(&[Wait(10_000), Client(PING), Server(65), Client(ALERT)], Cause::H2GoawayTooManyPings)]
+#[case(&[Wait(5000), Server(58), Client(PING), Server(41), Client(ALERT)], Cause::H2GoawayMaxAge)]
+#[case(&[Wait(5000), Server(49), Client(ALERT)], Cause::H2GoawayMaxIdle)]
+fn the_last_packets_say_why_a_long_connection_ended(#[case] end: &[Step], #[case] cause: Cause) {
+    let mut story = ready();
+    story.use_it().wait(3 * 3_600_000);
+    let steps = [&[Client(120), Server(400)], &PINGS[..], end].concat();
+    let tail = story.unseen(&steps);
+    story
+        .event(EventKind::Tail(tail))
+        .closes()
+        .gets_fin()
+        .ends();
+    let report = story.report();
+    let verdict = &report.verdict;
+    assert_eq!(
+        (verdict.phase, verdict.initiator, verdict.cause),
+        (Phase::H2Ready, Initiator::ServerApp, cause),
+        "{report:#?}"
+    );
+    let mut facts = verdict.evidence.iter();
+    assert!(facts.any(|fact| fact.fact.starts_with("from here on")));
+}
+
+#[test]
+fn a_call_after_the_pings_is_no_goaway() {
+    let mut story = ready();
+    story.use_it();
+    let steps = [
+        &PINGS[..],
+        &[Wait(100), Client(120), Server(65), Client(ALERT)],
+    ]
+    .concat();
+    let tail = story.unseen(&steps);
+    story
+        .event(EventKind::Tail(tail))
+        .closes()
+        .gets_fin()
+        .ends();
+    assert_eq!(story.report().verdict.cause, Cause::None);
+}
+
+/// Without the last packets, as on kernels that cannot tell them.
+#[test]
+fn a_long_connection_whose_end_is_not_known() {
+    let mut story = ready();
+    story.use_it();
+    let steps = [
+        &PINGS[..],
+        &[Wait(10_000), Client(PING), Server(65), Client(ALERT)],
+    ]
+    .concat();
+    story.unseen(&steps);
+    story.closes().gets_fin().ends();
+    assert_eq!(story.report().verdict.cause, Cause::None);
+}
+
+#[test]
+fn a_foreign_reset_after_the_silence_of_a_long_connection() {
+    for (silence, cause) in [
+        (0, Cause::ResetInjected),
+        (60_000, Cause::IdleTimeoutMiddlebox),
+    ] {
+        let mut story = ready();
+        story.use_it().wait(2 * 3_600_000);
+        let tail = story.unseen(&[Client(120), Server(400), Wait(silence)]);
+        story.event(EventKind::Tail(tail));
+        story.reset_segment(255).gets_reset().destroyed();
+        let verdict = &story.report().verdict;
+        assert_eq!(verdict.cause, cause, "{verdict:#?}");
+    }
 }

@@ -70,14 +70,12 @@ pub(super) fn judge(case: &Case, tls: &Handshake) -> Judgement {
     judgement(Outcome::Broken, case.closer(), why, close.confidence)
 }
 
-/// Nobody had said anything for so long that a device between may have lost its patience.
+/// Nobody had said anything for so long that a device between may have forgotten the connection: it answers
+/// what comes then with a reset.
 fn was_idle(case: &Case) -> bool {
-    const IDLE_MS: f64 = 5000.0;
     let seen = !capture_gap(case.connection);
-    seen && case
-        .close
-        .at
-        .is_some_and(|at| case.connection.silence_ms(at) >= IDLE_MS)
+    let idle = |at| case.connection.idle_ms(at) >= http2::IDLE_MS;
+    seen && case.close.at.is_some_and(idle)
 }
 
 /// TLS 1.3: after a flight with a certificate, the server's first and only record has an alert's size.

@@ -120,6 +120,7 @@ pub fn event(kind: &EventKind) -> &'static str {
         EventKind::Library(_) => "library",
         EventKind::Http2(_) => "http2",
         EventKind::Held(_) => "held",
+        EventKind::Tail(_) => "tail",
     }
 }
 

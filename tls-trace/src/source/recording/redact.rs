@@ -205,6 +205,7 @@ impl Redactor {
             | EventKind::Function { .. }
             | EventKind::Library(_)
             | EventKind::Held(_)
+            | EventKind::Tail(_)
             | EventKind::Ended => {}
         }
     }

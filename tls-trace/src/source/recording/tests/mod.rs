@@ -11,7 +11,7 @@ use crate::{
     engine::{self, Engine, Output},
     event::{
         ConnectionId, Counters, Direction, End, Event, EventKind, Function, ResetReason, Segment,
-        Socket, StateChange, Task, TcpFlags, TcpState, Timestamp,
+        Socket, StateChange, Tail, TailPacket, Task, TcpFlags, TcpState, Timestamp,
     },
     report::{Cause, Report},
     sink::Sink as _,
@@ -111,6 +111,15 @@ fn all_kinds() -> Vec<Event> {
             task: task.clone(),
         },
         EventKind::Held(task),
+        EventKind::Tail(Tail {
+            packets: vec![TailPacket {
+                time: Timestamp(5),
+                direction: Direction::Egress,
+                record: Some(34),
+            }],
+            sent: Some((Timestamp(5), 77)),
+            received: None,
+        }),
         segment(Direction::Ingress, TcpFlags::ACK, u32::MAX, b"payload"),
         EventKind::Existing {
             socket,
