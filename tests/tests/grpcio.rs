@@ -13,7 +13,7 @@ use tls_trace_tests::{
     certificates::Certificates,
     client, clients, hooked,
     program::{Program, Running},
-    server, truth,
+    seconds, server, truth,
     words::said,
 };
 
@@ -101,19 +101,32 @@ fn wait_until_hooked() -> Result<Running> {
     hooked::wait_until_hooked(serve, shake_hands)
 }
 
+/// The client pings once a second, whatever less it is told.
+const PINGING: &str = "keepalive_time_ms=1000 keepalive_permit_without_calls=1 \
+                       http2.max_pings_without_data=0";
+/// Calls after which nobody watches every packet any more.
+const LONG: &str = " calls=1000";
+
 #[test]
 fn too_many_pings() {
     truth(&[program()], |case| {
-        // The client pings once a second, whatever less it is told.
-        let client = "keepalive_time_ms=1000 keepalive_permit_without_calls=1 \
-                      http2.max_pings_without_data=0";
-        lose(case, "", client)?;
-        case.expect(both(|end| {
-            let cause = Cause::H2GoawayTooManyPings;
-            ready(end.broken(Initiator::ServerApp, cause))
-                .and("GOAWAY", |report| goaway(report, 11, "too_many_pings"))
-        }))
+        lose(case, "", PINGING)?;
+        case.expect(both(pinged))
     });
+}
+
+#[test]
+fn too_many_pings_after_thousands_of_calls() {
+    truth(&[program()], |case| {
+        lose(case, "", &(PINGING.to_owned() + LONG))?;
+        case.expect(both(|end| after_calls(pinged(end))))
+    });
+}
+
+fn pinged(end: Expected) -> Expected {
+    let cause = Cause::H2GoawayTooManyPings;
+    ready(end.broken(Initiator::ServerApp, cause))
+        .and("GOAWAY", |report| goaway(report, 11, "too_many_pings"))
 }
 
 #[test]
@@ -121,22 +134,98 @@ fn max_connection_age() {
     truth(&[program()], |case| {
         let server = "max_connection_age_ms=500 max_connection_age_grace_ms=300";
         lose(case, server, "")?;
-        case.expect(both(|end| {
-            asked_to_leave(end, Cause::H2GoawayMaxAge, (0, "max_age"))
-        }))
+        case.expect(both(aged))
     });
+}
+
+/// It comes of age when the last call is long over.
+#[test]
+fn max_connection_age_after_thousands_of_calls() {
+    truth(&[program()], |case| {
+        let age = seconds(10.0).as_millis();
+        let server = format!("max_connection_age_ms={age} max_connection_age_grace_ms=300");
+        lose(case, &server, LONG)?;
+        case.expect(both(|end| after_calls(aged(end))))
+    });
+}
+
+fn aged(end: Expected) -> Expected {
+    asked_to_leave(end, Cause::H2GoawayMaxAge, (0, "max_age"))
 }
 
 #[test]
 fn max_connection_idle() {
     truth(&[program()], |case| {
         lose(case, "max_connection_idle_ms=500", "")?;
-        // The C core calls it an internal error.
-        let said = (2, "connection idle");
-        case.expect(both(|end| {
-            asked_to_leave(end, Cause::H2GoawayMaxIdle, said)
-        }))
+        case.expect(both(idle))
     });
+}
+
+#[test]
+fn max_connection_idle_after_thousands_of_calls() {
+    truth(&[program()], |case| {
+        lose(case, "max_connection_idle_ms=1000", LONG)?;
+        case.expect(both(|end| after_calls(idle(end))))
+    });
+}
+
+/// The C core calls it an internal error.
+fn idle(end: Expected) -> Expected {
+    asked_to_leave(end, Cause::H2GoawayMaxIdle, (2, "connection idle"))
+}
+
+/// Said by the last packets, which were not watched.
+fn after_calls(end: Expected) -> Expected {
+    end.and("evidence of the last packets", |report| {
+        let mut evidence = report.verdict.evidence.iter();
+        evidence.any(|fact| fact.fact.starts_with("from here on"))
+    })
+}
+
+/// A server that selected HTTP/2 and does not speak it.
+#[test]
+fn http_1_answered() {
+    truth(&[program()], |case| {
+        refused(case, "http1")?;
+        case.expect(both(|end| not_ready(end, Cause::Http1OnH2)))
+    });
+}
+
+/// One that closes in good order, and one that resets, as it does not even read.
+#[test]
+fn closed_before_settings() {
+    for answer in ["nothing", "deaf"] {
+        truth(&[program()], |case| {
+            refused(case, answer)?;
+            case.expect(both(|end| not_ready(end, Cause::H2ClosedBeforeSettings)))
+        });
+    }
+}
+
+/// Lets a client meet a server with this answer to its preface.
+fn refused(case: &Case, answer: &str) -> Result<()> {
+    let certificates = Certificates::shared()?;
+    let server = Program::new("python3")
+        .arg("-c")
+        .arg(include_str!("../programs/http2.py"))
+        .args(&format!(
+            "server 127.0.0.1 {} {} answer={answer}",
+            case.port(),
+            certificates.good()
+        ))
+        .start()?;
+    server.until("listens")?;
+    let address = case.address().to_string();
+    let client = start("client", &address, &certificates.ca(), "wait=1")?;
+    client.until("failed")?;
+    client.finish()?.success()?;
+    case.wait_for(2)
+}
+
+fn not_ready(end: Expected, cause: Cause) -> Expected {
+    end.broken(Initiator::ServerApp, cause)
+        .phase(Phase::H2PrefaceSent)
+        .likely()
 }
 
 /// Runs both ends, with arguments of gRPC's channels, until the client's has lost its connection.
