@@ -454,6 +454,10 @@ fn parse(ctx: &SkBuffContext) -> Option<Packet> {
     }
     // Volatile, so that it is read here: where it is used, the compiler would make the pointer anew, and the
     // verifier would not know its bound.
+    #[expect(
+        clippy::cast_ptr_alignment,
+        reason = "headers are at even addresses: each is a multiple of four bytes long"
+    )]
     // SAFETY: the TCP header's first 20 bytes are inside, at an even address like all headers.
     let seq = unsafe {
         let seq = tcp.add(4).cast::<u16>();
