@@ -8,7 +8,9 @@ use super::{
 };
 use crate::{
     event::{LibraryEvent, LibraryMoment, LibraryName, Statement},
-    report::{Cause, EarlyData, EarlyDataOutcome, EarlyDataReason, JoinKey, Outcome, Report},
+    report::{
+        Cause, EarlyData, EarlyDataOutcome, EarlyDataReason, Initiator, JoinKey, Outcome, Report,
+    },
 };
 
 /// What a client's library says of the session whose ClientHello [`client_hello`] makes.
@@ -102,6 +104,23 @@ fn an_answer_in_the_clear_is_no_other_version(#[case] answer: &[u8], #[case] cau
     }
     story.sends(alert(2, 70)).closes().gets_fin().ends();
     assert_eq!(story.report().verdict.cause, cause);
+}
+
+/// The same to a server that has no library to ask.
+#[test]
+fn an_alert_that_answers_words_in_the_clear_is_not_the_cause() {
+    let mut story = Story::server();
+    story
+        .gets(client_hello(Offer::default()))
+        .sends("HTTP/1.1 400 Bad Request\r\n\r\n")
+        .gets(alert(2, 70))
+        .gets_fin()
+        .ends();
+    let verdict = &story.report().verdict;
+    assert_eq!(
+        (verdict.initiator, verdict.cause),
+        (Initiator::ServerApp, Cause::TlsToPlainHttp)
+    );
 }
 
 /// The application decided, after the library had nothing to object.

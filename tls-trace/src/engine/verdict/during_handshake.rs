@@ -33,6 +33,13 @@ pub(super) fn judge(case: &Case, tls: &Handshake) -> Judgement {
     if let Some(why) = certificate_required(tls) {
         return failed(app(other(client)), why, Confidence::Likely);
     }
+    // Of an answer in the clear, an alert of the client's is a consequence.
+    let complains = tls
+        .fatal_alert()
+        .is_some_and(|seen| tls.client == Some(seen.direction));
+    if let Some(judgement) = in_the_clear.filter(|_| complains) {
+        return judgement;
+    }
     if let Some(judgement) = by_alert(case, tls) {
         return judgement;
     }
