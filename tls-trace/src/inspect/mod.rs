@@ -9,6 +9,7 @@
 mod accessor;
 mod boringssl;
 mod coverage;
+mod deadline;
 mod decode;
 mod elf;
 mod functions;

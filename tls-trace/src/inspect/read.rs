@@ -8,10 +8,10 @@ use std::{
     io,
     ops::Range,
     os::unix::fs::FileExt,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
-use super::Error;
+use super::{Error, deadline::Deadline};
 
 /// Bytes in one piece.
 const PIECE: usize = 256 * 1024;
@@ -54,7 +54,7 @@ impl ReadAt for Vec<u8> {
 pub struct Limits {
     /// Bytes read in total.
     pub bytes: u64,
-    /// Time spent.
+    /// Time of the processor.
     pub time: Duration,
 }
 
@@ -62,8 +62,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             bytes: 2 << 30,
-            // Without optimisation, on a busy machine, a large program takes longer than a stuck file may.
-            time: Duration::from_secs(if cfg!(debug_assertions) { 60 } else { 10 }),
+            time: Duration::from_secs(10),
         }
     }
 }
@@ -72,7 +71,7 @@ impl Default for Limits {
 pub struct Reader<'a> {
     source: &'a dyn ReadAt,
     left: Cell<u64>,
-    deadline: Instant,
+    deadline: Deadline,
     /// The one used last is the first.
     pages: RefCell<VecDeque<Page>>,
 }
@@ -88,7 +87,7 @@ impl<'a> Reader<'a> {
         Self {
             source,
             left: Cell::new(limits.bytes),
-            deadline: Instant::now() + limits.time,
+            deadline: Deadline::after(limits.time),
             pages: RefCell::default(),
         }
     }
@@ -224,9 +223,7 @@ impl<'a> Reader<'a> {
         }
         let left = self.left.get().checked_sub(length as u64);
         self.left.set(left.ok_or(Error::Budget)?);
-        if Instant::now() > self.deadline {
-            return Err(Error::Budget);
-        }
+        self.deadline.check()?;
         Ok(length)
     }
 }

@@ -9,11 +9,10 @@ use super::{
     names::Names,
     pointers::Tables,
     raises::Raisers,
-    scan::Deadline,
     unwind::Functions,
     votes::{self, Vote, Votes},
 };
-use crate::inspect::{Architecture, Elf, Error};
+use crate::inspect::{Architecture, Elf, Error, deadline::Deadline};
 
 /// Largest file that is looked at.
 const LARGEST: u64 = 512 << 20;

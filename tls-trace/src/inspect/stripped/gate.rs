@@ -5,11 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{
     HEAD, Located, Role,
     pointers::Tables,
-    scan::{self, Deadline, Via},
+    scan::{self, Via},
     unwind::Functions,
 };
 use crate::inspect::{
     Elf, Error,
+    deadline::Deadline,
     decode::{self, Step},
 };
 

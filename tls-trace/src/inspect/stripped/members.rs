@@ -9,11 +9,11 @@ use super::{
     Witnessed,
     body::{Body, Value},
     raises::{Raiser, Raisers},
-    scan::Deadline,
     unwind::Functions,
 };
 use crate::inspect::{
     Elf, Error,
+    deadline::Deadline,
     decode::{Register, Source, Step},
     symbolic::{self, Address, Root, Value as Symbol},
     symbols::Function,

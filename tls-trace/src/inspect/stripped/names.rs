@@ -4,8 +4,7 @@ use std::ops::Range;
 
 use memchr::memmem;
 
-use super::scan::Deadline;
-use crate::inspect::{Elf, Error};
+use crate::inspect::{Elf, Error, deadline::Deadline};
 
 /// Longest path that is looked at, in both directions.
 const LONGEST: usize = 256;

@@ -9,8 +9,8 @@ use object::{
     pod,
 };
 
-use super::{scan::Deadline, votes};
-use crate::inspect::{Elf, Error, elf::Section};
+use super::votes;
+use crate::inspect::{Elf, Error, deadline::Deadline, elf::Section};
 
 /// Pointers in a row that are kept; larger tables are of something else.
 const LONGEST: usize = 64;

@@ -9,11 +9,11 @@ use std::{
 use super::{
     body::{Body, Value},
     names::Names,
-    scan::{self, Deadline, Via},
+    scan::{self, Via},
     unwind::Functions,
     votes::{LIBRARY, REASONS},
 };
-use crate::inspect::{Elf, Error};
+use crate::inspect::{Elf, Error, deadline::Deadline};
 
 /// Calls that are looked at; real ones are at most some thousand.
 const MOST: usize = 20_000;

@@ -1,19 +1,13 @@
 //! The code of a file in windows, within a time limit of its own.
 
-use std::{ops::Range, time::Duration};
+use std::ops::Range;
 
-use nix::time::{ClockId, clock_gettime};
-
-use crate::inspect::{Elf, Error};
+use crate::inspect::{Elf, Error, deadline::Deadline};
 
 /// Bytes before a place that may be asked for.
 pub const BEFORE: usize = 64;
 /// Bytes after the start of a place that may be asked for.
 pub const AFTER: usize = 256;
-
-/// How much of the processor this thread may take: the same answer on a busy machine.
-#[derive(Clone, Copy, Debug)]
-pub struct Deadline(Duration);
 
 /// A piece of code.
 pub struct Window<'a> {
@@ -34,27 +28,6 @@ pub enum Via {
     Jump,
     /// A conditional jump.
     Branch,
-}
-
-impl Deadline {
-    /// From now on.
-    pub fn after(time: Duration) -> Self {
-        Self(taken().unwrap_or_default() + time)
-    }
-
-    /// # Errors
-    /// It is over.
-    pub fn check(self) -> Result<(), Error> {
-        match taken() {
-            Some(taken) if taken <= self.0 => Ok(()),
-            _ => Err(Error::Budget),
-        }
-    }
-}
-
-fn taken() -> Option<Duration> {
-    let time = clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).ok()?;
-    Some(Duration::from(time))
 }
 
 impl Window<'_> {

@@ -3,8 +3,7 @@
 
 use std::{collections::HashMap, ops::Range};
 
-use super::scan::Deadline;
-use crate::inspect::{Elf, Error};
+use crate::inspect::{Elf, Error, deadline::Deadline};
 
 /// Functions of a file that are remembered; the largest browsers have fewer.
 const MOST: usize = 2_000_000;

@@ -8,10 +8,11 @@ use serde::Serialize;
 
 use super::{
     names::Names,
-    scan::{self, BEFORE, Deadline, Window},
+    scan::{self, BEFORE, Window},
 };
 use crate::inspect::{
     Elf, Error,
+    deadline::Deadline,
     decode::{self, Decoder, Register, Source, Step},
 };
 
