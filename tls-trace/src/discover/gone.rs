@@ -8,10 +8,7 @@ use std::{
     thread,
 };
 
-use super::{
-    holder::{by_namespace, named},
-    sock_diag,
-};
+use super::{holder::ask, sock_diag};
 use crate::{engine::HolderWanted, event::ConnectionId};
 
 /// Asks whether sockets are still there, in a thread of its own.
@@ -61,19 +58,10 @@ fn run(questions: &Receiver<Vec<HolderWanted>>, results: &Sender<ConnectionId>) 
 
 /// Those without a socket. Where the kernel cannot be asked, none is.
 fn gone(wanted: &[HolderWanted]) -> Vec<ConnectionId> {
-    let mut all = Vec::new();
-    for (pid, wanted) in by_namespace(wanted) {
-        match sock_diag::gone(pid, wanted.iter().map(named).collect()) {
-            Ok(gone) => all.extend(
-                wanted
-                    .iter()
-                    .zip(gone)
-                    .filter_map(|(wanted, gone)| gone.then_some(wanted.connection)),
-            ),
-            Err(error) => tracing::debug!(pid, %error, "sockets cannot be asked for"),
-        }
-    }
-    all
+    let answers = ask(wanted, sock_diag::gone).into_iter();
+    answers
+        .filter_map(|(id, gone)| gone.then_some(id))
+        .collect()
 }
 
 #[cfg(test)]

@@ -130,42 +130,48 @@ fn started(pid: u32) -> u64 {
 
 /// Connections by the inode of their socket.
 fn inodes(wanted: &[HolderWanted]) -> HashMap<u64, ConnectionId> {
-    let mut sockets = HashMap::new();
-    for (pid, wanted) in by_namespace(wanted) {
-        match sock_diag::inodes(pid, wanted.iter().map(named).collect()) {
-            Ok(inodes) => sockets.extend(
-                inodes
-                    .into_iter()
-                    .zip(wanted)
-                    .filter_map(|(inode, wanted)| Some((inode?, wanted.connection))),
-            ),
-            Err(error) => tracing::debug!(pid, %error, "sockets cannot be asked for"),
-        }
-    }
-    sockets
+    let answers = ask(wanted, sock_diag::inodes).into_iter();
+    answers
+        .filter_map(|(id, inode)| Some((inode?, id)))
+        .collect()
 }
 
-/// Sockets by a process in their network namespace; without those whose namespace has none.
-pub(super) fn by_namespace(wanted: &[HolderWanted]) -> Vec<(u32, Vec<HolderWanted>)> {
+/// Asks the kernel for sockets, each in its network namespace. Without an answer: those whose namespace has no process
+/// or cannot be entered.
+pub(super) fn ask<T>(
+    wanted: &[HolderWanted],
+    question: impl Fn(u32, Vec<Named>) -> io::Result<Vec<T>>,
+) -> Vec<(ConnectionId, T)> {
     let own = fs::metadata("/proc/self/ns/net").map_or(0, |metadata| metadata.ino());
-    let mut by_namespace: HashMap<u32, Vec<HolderWanted>> = HashMap::new();
+    let mut by_namespace: HashMap<u32, Vec<&HolderWanted>> = HashMap::new();
     for wanted in wanted {
-        by_namespace.entry(wanted.netns).or_default().push(*wanted);
+        by_namespace.entry(wanted.netns).or_default().push(wanted);
     }
     let only_own = by_namespace.keys().all(|netns| u64::from(*netns) == own);
     let others = (!only_own).then(namespaces).unwrap_or_default();
-    let process = |netns: u32| {
-        if u64::from(netns) == own {
+    let mut all = Vec::new();
+    for (netns, wanted) in by_namespace {
+        let pid = if u64::from(netns) == own {
             Some(std::process::id())
         } else {
             others.get(&netns).copied()
+        };
+        let Some(pid) = pid else {
+            continue;
+        };
+        let names = wanted.iter().map(|wanted| named(wanted));
+        match question(pid, names.collect()) {
+            Ok(answers) => {
+                let ids = wanted.iter().map(|wanted| wanted.connection);
+                all.extend(ids.zip(answers));
+            }
+            Err(error) => tracing::debug!(netns, %error, "sockets cannot be asked for"),
         }
-    };
-    let known = |(netns, wanted)| Some((process(netns)?, wanted));
-    by_namespace.into_iter().filter_map(known).collect()
+    }
+    all
 }
 
-pub(super) fn named(wanted: &HolderWanted) -> Named {
+fn named(wanted: &HolderWanted) -> Named {
     Named {
         local: wanted.local,
         remote: wanted.remote,
