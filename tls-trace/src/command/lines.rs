@@ -5,11 +5,7 @@ use std::io::{self, BufWriter, IsTerminal as _, Write};
 use super::print::Print;
 use crate::{
     report::Report,
-    sink::{
-        filter::{Filter, is_failure},
-        json,
-        text::Text,
-    },
+    sink::{filter::Filter, json, text::Text},
 };
 
 /// Bytes gathered where nobody watches line by line.
@@ -49,7 +45,7 @@ impl Lines {
 
     /// The line of a report that is to be printed.
     pub fn line(&self, report: &Report) -> io::Result<Option<String>> {
-        if !self.all && !is_failure(report) {
+        if !self.all && !report.verdict.outcome.is_failure() {
             return Ok(None);
         }
         Ok(Some(match &self.text {

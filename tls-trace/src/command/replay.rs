@@ -10,10 +10,7 @@ use std::{
 use super::{lines::Lines, print::Print};
 use crate::{
     report::Report,
-    sink::{
-        escaped,
-        filter::{Filter, is_failure},
-    },
+    sink::{escaped, filter::Filter},
     source::recording::{Recording, RecordingError, Replay as Player},
 };
 
@@ -117,7 +114,7 @@ impl View {
             if !self.lines.concerns(&report) {
                 continue;
             }
-            self.failures += u64::from(is_failure(&report));
+            self.failures += u64::from(report.verdict.outcome.is_failure());
             if let Some(line) = self.lines.line(&report)? {
                 self.lines.print(&line)?;
             }

@@ -22,7 +22,7 @@ use crate::{
     flap::{self, Flaps},
     probe::{HookReport, HookState},
     report::Report,
-    sink::{Sink, Status, filter::is_failure},
+    sink::{Sink, Status},
     source::live::{self, Live},
 };
 
@@ -279,7 +279,7 @@ impl Tracer {
             match output {
                 Output::Report(mut report) => {
                     self.summary.connections += 1;
-                    self.summary.failures += u64::from(is_failure(&report));
+                    self.summary.failures += u64::from(report.verdict.outcome.is_failure());
                     self.complete(&mut report);
                     for sink in &mut *sinks {
                         sink.report(&report);

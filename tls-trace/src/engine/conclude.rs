@@ -109,9 +109,8 @@ impl Tracker {
             self.endpoints
                 .learn(connection.netns, tls_server(connection));
         }
-        let failed = matches!(judgement.outcome, Outcome::Failed | Outcome::Broken);
         let mut report = account::report(id, &case, judgement);
-        if failed || !self.failures_only {
+        if judgement.outcome.is_failure() || !self.failures_only {
             report.verdict.evidence = evidence::collect(&case, judgement);
             report.notices = notices::collect(&case, judgement, self.config.slow_handshake);
         }

@@ -38,6 +38,15 @@ explained_labels! {
     }
 }
 
+impl Outcome {
+    /// Whether a connection failed or broke, as opposed to one that did its work, was never used, or was not seen
+    /// whole.
+    #[must_use]
+    pub fn is_failure(self) -> bool {
+        matches!(self, Self::Failed | Self::Broken)
+    }
+}
+
 explained_labels! {
     /// The furthest point the connection reached.
     pub enum Phase {

@@ -18,7 +18,6 @@ use hashlink::LruCache;
 use super::{
     Sink,
     comment::{self, Comment},
-    filter::is_failure,
     pcapng::PcapngWriter,
 };
 use crate::{
@@ -159,7 +158,7 @@ impl Sink for Failures {
         let Some((last, _)) = segments.last() else {
             return;
         };
-        if written || !is_failure(report) {
+        if written || !report.verdict.outcome.is_failure() {
             return;
         }
         if let Some(peer) = report.peer_report {

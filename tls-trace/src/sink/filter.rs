@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     flap::Flap,
-    report::{Cause, Initiator, Outcome, Phase, Report},
+    report::{Cause, Initiator, Phase, Report},
 };
 
 /// Conditions on a report. One option given several times is satisfied by any of its values;
@@ -68,7 +68,7 @@ impl Filter {
                 name.is_some_and(|name| pattern.matches(name))
             })
         };
-        (*all || is_failure(report))
+        (*all || report.verdict.outcome.is_failure())
             && any(ports, |port| {
                 [report.local.port(), report.remote.port()].contains(port)
             })
@@ -108,13 +108,6 @@ impl Filter {
             && initiators.is_empty()
             && phases.is_empty()
     }
-}
-
-/// Whether a connection failed or broke, as opposed to one that did its work, was never used, or
-/// was not seen whole.
-#[must_use]
-pub fn is_failure(report: &Report) -> bool {
-    matches!(report.verdict.outcome, Outcome::Failed | Outcome::Broken)
 }
 
 fn any<T>(wanted: &[T], holds: impl Fn(&T) -> bool) -> bool {

@@ -7,7 +7,6 @@ use crate::{
     engine::{self, Engine, Output},
     event::{Event, Timestamp},
     report::Report,
-    sink::filter::is_failure,
     source::capture::{CaptureError, CaptureFile, Connections, Counts, Packet},
 };
 
@@ -150,7 +149,7 @@ impl Analysis {
     fn deliver(&mut self, observer: &mut impl Observer) -> io::Result<()> {
         for output in self.outputs.drain(..) {
             if let Output::Report(mut report) = output {
-                if self.all || is_failure(&report) {
+                if self.all || report.verdict.outcome.is_failure() {
                     report.set_time(clock::since_1970(report.ended));
                 }
                 observer.report(&report)?;

@@ -26,11 +26,7 @@ use super::{lines::Lines, print::Print};
 use crate::{
     event::{ConnectionId, Timestamp},
     report::Report,
-    sink::{
-        escaped,
-        filter::{Filter, is_failure},
-        json,
-    },
+    sink::{escaped, filter::Filter, json},
     source::capture::{CaptureError, CaptureFile, Connections},
 };
 
@@ -211,7 +207,7 @@ impl Observer for View {
         }
         self.tally.add(report);
         if let Some(failures) = &mut self.failures
-            && is_failure(report)
+            && report.verdict.outcome.is_failure()
         {
             let last = self.open.get(&report.id).copied();
             failures.add(report, last.unwrap_or(report.ended));

@@ -13,7 +13,7 @@ use serde::Serialize;
 
 use crate::{
     report::{Cause, Outcome, Report},
-    sink::{escaped, filter::is_failure},
+    sink::escaped,
     source::capture::Counts,
 };
 
@@ -90,7 +90,7 @@ impl Tally {
     /// Counts a report.
     pub(super) fn add(&mut self, report: &Report) {
         *self.outcomes.entry(report.verdict.outcome).or_default() += 1;
-        let failed = is_failure(report);
+        let failed = report.verdict.outcome.is_failure();
         if failed {
             *self.causes.entry(report.verdict.cause).or_default() += 1;
         }
