@@ -117,6 +117,25 @@ impl Connection {
         }
     }
 
+    /// As [`Self::reset_sent`], by the tracepoint. Of close(2) and its like it knows that they are why, and then the
+    /// current task is whose socket it is (`__tcp_close`, net/ipv4/tcp.c).
+    pub(super) fn reset_explained(
+        &mut self,
+        at: Timestamp,
+        reason: Option<ResetReason>,
+        task: &Task,
+        names: &mut Names,
+    ) {
+        const BY_ITSELF: [ResetReason; 2] = [
+            ResetReason::TCP_ABORT_ON_CLOSE,
+            ResetReason::TCP_ABORT_ON_LINGER,
+        ];
+        if reason.is_some_and(|reason| BY_ITSELF.contains(&reason)) {
+            self.found_process(ProcessSource::Closed, task, names);
+        }
+        self.reset_sent(at, reason);
+    }
+
     pub(super) fn reset_received(&mut self, at: Timestamp) {
         self.tcp.kernel = true;
         self.ending_mut().reset_received.get_or_insert(at);

@@ -174,7 +174,9 @@ impl Tracker {
                 self.opened(id, change);
             }
             EventKind::Destroyed(socket) => connection.destroyed(socket),
-            EventKind::ResetSent { reason, .. } => connection.reset_sent(at, *reason),
+            EventKind::ResetSent { reason, task } => {
+                connection.reset_explained(at, *reason, task, names);
+            }
             EventKind::ResetReceived => connection.reset_received(at),
             EventKind::SocketError { errno } => connection.error(at, *errno),
             EventKind::Retransmit {

@@ -283,6 +283,18 @@ fn process_killed(#[case] reset: bool) {
     assert_ended(&story, Initiator::ClientApp, Cause::ProcessKilled, kind);
 }
 
+/// A server that was killed before it did anything with its connection is known by its reset, where the kernel says
+/// that close(2) is the reason.
+#[rstest]
+#[case(Some(ResetReason::TCP_ABORT_ON_CLOSE), Some("nginx"))]
+#[case(Some(ResetReason::TCP_KEEPALIVE_TIMEOUT), None)]
+#[case::before_linux_6_10(None, None)]
+fn who_resets_by_closing_is_known(#[case] reason: Option<ResetReason>, #[case] comm: Option<&str>) {
+    let mut story = Story::server();
+    story.gets_unread(hello()).resets(reason).destroyed();
+    assert_eq!(story.report().comm.as_deref(), comm);
+}
+
 #[test]
 fn a_dying_peer_does_not_make_this_end_killed() {
     let mut story = client();
