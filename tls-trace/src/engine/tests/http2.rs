@@ -424,6 +424,12 @@ impl Story {
         self.counters.snd_una = self.counters.snd_nxt;
         tail
     }
+
+    /// Ends with these steps, of which the source tells what was last.
+    fn ends_unseen(&mut self, steps: &[Step]) {
+        let tail = self.unseen(steps);
+        self.event(EventKind::Tail(tail)).closes().gets_fin().ends();
+    }
 }
 
 /// What ends a connection of many calls: nobody watches its records any more, and hours have passed.
@@ -435,12 +441,7 @@ fn the_last_packets_say_why_a_long_connection_ended(#[case] end: &[Step], #[case
     let mut story = ready();
     story.use_it().wait(3 * 3_600_000);
     let steps = [&[Client(120), Server(400)], &PINGS[..], end].concat();
-    let tail = story.unseen(&steps);
-    story
-        .event(EventKind::Tail(tail))
-        .closes()
-        .gets_fin()
-        .ends();
+    story.ends_unseen(&steps);
     let report = story.report();
     let verdict = &report.verdict;
     assert_eq!(
@@ -461,12 +462,7 @@ fn a_call_after_the_pings_is_no_goaway() {
         &[Wait(100), Client(120), Server(65), Client(ALERT)],
     ]
     .concat();
-    let tail = story.unseen(&steps);
-    story
-        .event(EventKind::Tail(tail))
-        .closes()
-        .gets_fin()
-        .ends();
+    story.ends_unseen(&steps);
     assert_eq!(story.report().verdict.cause, Cause::None);
 }
 

@@ -136,9 +136,12 @@ async fn a_reader_that_stalls_for_too_long_is_dropped_and_counted() {
     for _ in 0..QUEUE / 4 {
         daemon.broadcast.report(&sample::failed());
     }
-    while daemon.outputs.readers.get() == 1 {
-        tokio::task::yield_now().await;
-    }
+    let cut_off = async {
+        while daemon.outputs.readers.get() == 1 {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(Duration::from_secs(10), cut_off).await.unwrap();
     assert_eq!(daemon.outputs.readers_dropped.get(), 1);
     let mut received = 0;
     while line(&mut stalled).await.ends_with('\n') {
