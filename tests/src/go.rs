@@ -71,16 +71,9 @@ impl Peer {
     pub fn shared() -> Result<&'static Self> {
         static HOOKED: OnceLock<Result<(), String>> = OnceLock::new();
         let peer = Self::built()?;
-        let hooked =
-            HOOKED.get_or_init(|| peer.keep_hooked().map_err(|error| format!("{error:#}")));
-        let hooked = hooked.as_ref().map(|()| peer);
-        hooked.map_err(|error| anyhow!("{error}"))
-    }
-
-    /// Waits until it is hooked, and runs it as long as this process does, so that it stays so.
-    fn keep_hooked(&self) -> Result<()> {
-        let peer = self.clone();
-        hooked::keep(move || peer.wait_until_hooked())
+        let server = peer.clone();
+        hooked::keep_once(&HOOKED, move || server.wait_until_hooked())?;
+        Ok(peer)
     }
 
     /// Builds it with these flags by a version of Go, `go1.22.12`; this machine's if `None`.

@@ -1,7 +1,10 @@
 //! Programs that bring a TLS library of their own are hooked when they run, which may be too late for their
 //! first handshake.
 
-use std::{sync::mpsc, thread};
+use std::{
+    sync::{OnceLock, mpsc},
+    thread,
+};
 
 use anyhow::{Result, anyhow, ensure};
 
@@ -35,6 +38,18 @@ pub fn wait_until_hooked(
     let said = tracer.stderr();
     ensure!(said.is_empty(), "not hooked: {said}");
     Err(anyhow!("not hooked"))
+}
+
+/// [`keep`] for the first one who asks; the others hear how that went.
+///
+/// # Errors
+/// Those of `start`.
+pub fn keep_once(
+    kept: &OnceLock<Result<(), String>>,
+    start: impl FnOnce() -> Result<Running> + Send + 'static,
+) -> Result<()> {
+    let kept = kept.get_or_init(|| keep(start).map_err(|error| format!("{error:#}")));
+    kept.clone().map_err(|error| anyhow!("{error}"))
 }
 
 /// Runs a program, once `start` says that it is hooked, as long as this process runs.

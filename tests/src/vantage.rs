@@ -127,10 +127,12 @@ impl Difference {
     }
 }
 
-type Fields = (Cause, Outcome, Initiator, Confidence, Phase);
+/// A verdict without its evidence.
+pub type Fields = (Cause, Outcome, Initiator, Confidence, Phase);
 
 /// Everything but the evidence.
-fn fields(verdict: &Verdict) -> Fields {
+#[must_use]
+pub fn fields(verdict: &Verdict) -> Fields {
     (
         verdict.cause,
         verdict.outcome,

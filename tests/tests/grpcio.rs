@@ -1,9 +1,9 @@
 //! gRPC's C core, which has BoringSSL in it and no symbols. Why its handshakes fail, its library says all the same,
 //! though gRPC keeps the alert from the peer; why its HTTP/2 connections end, the sizes and times of records tell.
 
-use std::{env, path::Path, sync::OnceLock};
+use std::sync::OnceLock;
 
-use anyhow::{Context as _, Result, anyhow};
+use anyhow::{Context as _, Result};
 use tls_trace::{
     event::LibraryName,
     report::{Cause, Confidence, Initiator, Notice, Phase, Report, Sender},
@@ -11,7 +11,7 @@ use tls_trace::{
 use tls_trace_tests::{
     Case, Expected, both,
     certificates::Certificates,
-    client, clients, hooked,
+    client, clients, hooked, installed,
     program::{Program, Running},
     seconds, server, truth,
     words::said,
@@ -19,8 +19,6 @@ use tls_trace_tests::{
 
 /// The folder that Python finds gRPC in.
 const FOLDER: &str = "TLS_TRACE_TEST_GRPCIO";
-/// Where set-up puts it.
-const INSTALLED: &str = "../target/tools/grpcio";
 
 /// The server sees no alert, only that the client left.
 #[test]
@@ -81,11 +79,7 @@ fn is_boringssl(report: &Report) -> bool {
 /// Waits until the tracer has hooked the library, which stays so.
 fn hook() -> Result<()> {
     static HOOKED: OnceLock<Result<(), String>> = OnceLock::new();
-    let keep = || hooked::keep(wait_until_hooked).map_err(|error| format!("{error:#}"));
-    HOOKED
-        .get_or_init(keep)
-        .clone()
-        .map_err(|error| anyhow!(error))
+    hooked::keep_once(&HOOKED, wait_until_hooked)
 }
 
 fn wait_until_hooked() -> Result<Running> {
@@ -269,11 +263,7 @@ fn program() -> &'static str {
 }
 
 fn folder() -> Option<String> {
-    let installed = || {
-        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(INSTALLED);
-        Some(folder.canonicalize().ok()?.display().to_string())
-    };
-    env::var(FOLDER).ok().or_else(installed)
+    Some(installed(FOLDER, "grpcio")?.display().to_string())
 }
 
 fn ready(end: Expected) -> Expected {

@@ -12,6 +12,7 @@ use tls_trace_tests::{
     netns::Pair,
     program::{Program, Running},
     seconds, truth,
+    vantage::fields,
 };
 
 /// One lost keepalive probe, and the connection is given up: `TCP_USER_TIMEOUT` is shorter than the probes are
@@ -103,16 +104,8 @@ fn check(
     cause: Cause,
     confidence: Confidence,
 ) -> Result<()> {
-    let verdict = &report.verdict;
-    let found = (
-        verdict.outcome,
-        verdict.phase,
-        verdict.initiator,
-        verdict.cause,
-        verdict.confidence,
-    );
     let (broken, ready) = (Outcome::Broken, Phase::H2Ready);
-    let expected = (broken, ready, initiator, cause, confidence);
-    ensure!(found == expected, "{}", describe(report));
+    let expected = (cause, broken, initiator, confidence, ready);
+    ensure!(fields(&report.verdict) == expected, "{}", describe(report));
     Ok(())
 }
