@@ -41,9 +41,13 @@ pub fn hold(tools: &Path) -> Result<Vec<Running>> {
     let names = GO.iter().copied().chain(["grpc-go"]);
     let peers = names.map(|name| tools.join(name).join("peer"));
     let peers = peers.filter(|peer| peer.is_file());
-    peers
-        .map(|peer| Program::at(&peer).args("hold").start())
-        .collect()
+    let mut held: Vec<_> = peers.map(|peer| Program::at(&peer).args("hold")).collect();
+    held.push(Program::new("node").args("-e process.stdin.resume()"));
+    held.extend(grpcio_program(tools).map(|python| {
+        let script = "import sys, grpc; sys.stdin.read()";
+        python.arg("-c").arg(script)
+    }));
+    held.into_iter().map(Program::start).collect()
 }
 
 /// What a client is asked to do.
@@ -56,11 +60,15 @@ pub struct Asked<'a> {
     tools: &'a Path,
 }
 
-/// What a client says of its handshake.
+/// What the programs say of a handshake.
 #[derive(Debug)]
 pub struct Told {
+    /// Whether the client got what it wanted.
     pub good: bool,
+    /// The client's words.
     pub output: String,
+    /// The server's.
+    pub server: String,
 }
 
 /// Every client.
@@ -88,9 +96,10 @@ pub fn all() -> Vec<Client> {
 }
 
 impl Client {
-    /// Whether it is a program of Go.
-    pub fn is_go(&self) -> bool {
-        GO.contains(&self.name) || self.name == "grpc-go"
+    /// Whether it brings a library along that speaks of good handshakes, too: its first may come before it is hooked.
+    /// Node's speaks of failures only.
+    pub fn is_hooked_late(&self) -> bool {
+        GO.contains(&self.name) || ["grpc-go", "grpcio"].contains(&self.name)
     }
 
     /// Shakes hands; nothing if it is not here or cannot do this.
@@ -133,6 +142,7 @@ fn told(finished: Finished, good: impl Fn(&Finished) -> bool) -> Told {
     Told {
         good: good(&finished),
         output: finished.output,
+        server: String::new(),
     }
 }
 
@@ -252,15 +262,19 @@ fn grpc_go(asked: &Asked) -> Result<Option<Program>> {
 /// So does this one, which cannot be told versions.
 #[expect(clippy::unnecessary_wraps, reason = "one of several")]
 fn grpcio(asked: &Asked) -> Result<Option<Program>> {
-    let folder = asked.tools.join("grpcio");
-    let able = asked.scenario.offer.contains(&"h2") && !asked.is_tls_1_2() && folder.is_dir();
-    Ok(able.then(|| {
-        Program::new("python3")
-            .env("PYTHONPATH", &folder.display().to_string())
-            .arg("-c")
-            .arg(source::GRPCIO_CLIENT)
-            .args(&format!("127.0.0.1 {} {}", asked.port, asked.ca))
+    let able = asked.scenario.offer.contains(&"h2") && !asked.is_tls_1_2();
+    let python = grpcio_program(asked.tools).filter(|_| able);
+    Ok(python.map(|python| {
+        let python = python.arg("-c").arg(source::GRPCIO_CLIENT);
+        python.args(&format!("127.0.0.1 {} {}", asked.port, asked.ca))
     }))
+}
+
+/// A Python that has it, if it is here.
+fn grpcio_program(tools: &Path) -> Option<Program> {
+    let folder = tools.join("grpcio");
+    let python = || Program::new("python3").env("PYTHONPATH", &folder.display().to_string());
+    folder.is_dir().then(python)
 }
 
 #[expect(clippy::unnecessary_wraps, reason = "one of several")]

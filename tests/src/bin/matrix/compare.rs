@@ -1,12 +1,12 @@
-//! What a program says of its handshake, against what tls-trace says.
+//! What the two programs say of a handshake, against what tls-trace says.
 
-use tls_trace::report::{Cause, Outcome, Report, Role};
+use tls_trace::report::{Cause, Notice, Outcome, Report, Role};
 
 use crate::clients::Told;
 
-/// What a message says, and which causes go with it; none: any.
+/// What a message says, and which causes go with it.
 struct Message {
-    /// In lower case; the first that a program's output contains counts.
+    /// In lower case, `_` as a space; the first that a program's output contains counts.
     patterns: &'static [&'static str],
     means: &'static str,
     causes: &'static [Cause],
@@ -22,10 +22,11 @@ const MESSAGES: &[Message] = &[
     Message {
         patterns: &[
             "no application protocol",
-            "no_application_protocol",
             "noapplicationprotocol",
             "no common application protocol",
             "no supported application protocol",
+            "unsupported application protocols",
+            "support any known protocol",
             "alert number 120",
         ],
         means: "no application protocol",
@@ -33,10 +34,16 @@ const MESSAGES: &[Message] = &[
     },
     Message {
         patterns: &[
-            "protocol version",
-            "protocol_version",
+            "alert protocol version",
+            "alert: protocol version",
+            "in protocol version",
+            "protocol version not supported",
             "protocolversion",
             "unsupported protocol",
+            "unsupported versions",
+            "supportedversions",
+            "tls13requiredbutnotoffered",
+            "tls12notoffered",
         ],
         means: "protocol version",
         causes: &[Cause::ProtocolVersion],
@@ -46,12 +53,13 @@ const MESSAGES: &[Message] = &[
             "unknown authority",
             "unable to get local issuer",
             "unable to verify",
-            "unable_to_verify",
             "certificate verify failed",
-            "certificate_verify_failed",
             "pkix path",
             "issuer is unknown",
             "unknownissuer",
+            "unknown ca",
+            "unknown certificate authority",
+            "unknownca",
         ],
         means: "unknown authority",
         causes: &[
@@ -63,87 +71,185 @@ const MESSAGES: &[Message] = &[
     },
     Message {
         patterns: &[
+            "certificate unknown",
+            "certificateunknown",
+            "unknown certificate",
+        ],
+        means: "certificate unknown",
+        causes: &[
+            Cause::CertificateUnknown,
+            Cause::CertificateUnknownCa,
+            Cause::EncryptedAlert,
+        ],
+    },
+    Message {
+        patterns: &[
             "certificate required",
-            "certificate_required",
             "certificaterequired",
             "certificate is required",
+            "did not return a certificate",
+            "didn't provide a certificate",
+            "sent no certificates",
         ],
         means: "certificate required",
         causes: &[Cause::CertificateRequired],
     },
     Message {
-        patterns: &["bad certificate", "bad_certificate", "badcertificate"],
+        patterns: &["bad certificate", "badcertificate"],
         means: "bad certificate",
-        causes: &[Cause::CertificateBad, Cause::CertificateRequired],
+        causes: &[
+            Cause::CertificateBad,
+            Cause::CertificateRequired,
+            Cause::EncryptedAlert,
+        ],
     },
     Message {
-        patterns: &["handshake failure", "handshake_failure", "handshakefailure"],
+        // All that haproxy says.
+        patterns: &["ssl handshake failure"],
+        means: NOTHING,
+        causes: &[Cause::EncryptedAlert],
+    },
+    Message {
+        patterns: &["handshake failure", "handshakefailure"],
         means: "handshake failure",
         causes: &[Cause::HandshakeFailure, Cause::CertificateRequired],
     },
+    Message {
+        // A server that expects ciphertext, and gets an alert in the clear.
+        patterns: &["bad record mac"],
+        means: "not decrypted",
+        causes: &[
+            Cause::CertificateUnknownCa,
+            Cause::CertificateUnknown,
+            Cause::CertificateBad,
+        ],
+    },
+    Message {
+        patterns: &[
+            "the server left",
+            "empty reply",
+            "peer has closed",
+            "eof",
+            "end of file",
+            "unexpected message",
+            "connection reset",
+            "reset by peer",
+            "connection closed",
+            "closed connection",
+            "connection shutdown",
+            "unexpectedly closed",
+            "remote close",
+            "broken pipe",
+            "not connected",
+            "econnreset",
+            "socket hang up",
+        ],
+        means: NOTHING,
+        causes: &[Cause::ClosedByPeer, Cause::ClosedByApp, Cause::ResetByPeer],
+    },
 ];
 
-/// What a failing program says, in a few words.
-pub fn meaning(told: &Told) -> &'static str {
-    message(told).map_or("something else", |message| message.means)
+/// As good as nothing: the other one left, say.
+const NOTHING: &str = "nothing of a reason";
+
+impl Message {
+    fn is_silent(&self) -> bool {
+        self.means == NOTHING
+    }
 }
 
-fn message(told: &Told) -> Option<&'static Message> {
-    let output = told.output.to_lowercase();
+/// Whether a program's output says why a handshake failed.
+pub fn is_understood(output: &str) -> bool {
+    message(output).is_some()
+}
+
+fn message(output: &str) -> Option<&'static Message> {
+    let output = output.to_lowercase().replace('_', " ");
     let says = |message: &&Message| message.patterns.iter().any(|text| output.contains(text));
     MESSAGES.iter().find(says)
 }
 
-/// Why the client's words and the reports do not agree, if they do not.
+/// Why the programs' words and the reports do not agree, if they do not.
 pub fn disagreement(told: &Told, client: &Report, server: &Report) -> Option<String> {
-    let verdict = &client.verdict;
-    let failed = match verdict.outcome {
-        Outcome::Established | Outcome::Broken => false,
-        Outcome::Failed => true,
-        other => return Some(format!("the verdict is {other}")),
-    };
-    if told.good == failed {
-        return if told.good || left_later(told) {
-            told.good
-                .then(|| format!("it succeeded, the verdict is {}", verdict.cause))
-        } else {
-            Some(format!(
-                "it failed ({}), the verdict is {}",
-                meaning(told),
-                verdict.outcome
-            ))
-        };
-    }
-    if told.good {
-        return None;
-    }
-    if server.verdict.outcome != Outcome::Failed {
+    let objection = client.verdict.cause == Cause::AlpnRejectedByApp;
+    if [client, server].map(failed) == [true, false] && !objection {
         return Some(format!("at the server it is {}", server.verdict.outcome));
     }
-    let Some(message) = message(told) else {
-        return (!left_later(told)).then(|| format!("not understood: {}", told.output));
-    };
-    (!message.causes.contains(&verdict.cause)).then(|| {
-        format!(
-            "it says {}, the verdict is {}",
-            message.means, verdict.cause
-        )
+    client_disagrees(told, client).or_else(|| {
+        let why = server_disagrees(told, server)?;
+        Some(format!("at the server: {why}"))
     })
 }
 
-/// The program only knows that the server left or reset, which it may do after the handshake.
+fn client_disagrees(told: &Told, report: &Report) -> Option<String> {
+    let cause = report.verdict.cause;
+    match (told.good, failed(report)) {
+        (true, false) => strange(report),
+        (true, true) => Some(format!("it succeeded, the verdict is {cause}")),
+        (false, true) => disproved(&told.output, &told.server, report),
+        // It may be done when the server objects.
+        (false, false) if left_later(told) => strange(report),
+        (false, false) => Some(format!(
+            "it failed, the verdict is {cause}: {}",
+            told.output
+        )),
+    }
+}
+
+/// The client only knows that it got no answer. One that does not even say that, as `openssl s_client`, is believed if
+/// the server says more.
 fn left_later(told: &Told) -> bool {
-    let output = told.output.to_lowercase();
-    [
-        "the server left",
-        "eof",
-        "reset",
-        "broken pipe",
-        "econnreset",
-    ]
-    .iter()
-    .any(|text| output.contains(text))
-        && message(told).is_none()
+    message(&told.output).map_or_else(|| is_understood(&told.server), Message::is_silent)
+}
+
+fn server_disagrees(told: &Told, report: &Report) -> Option<String> {
+    let said = message(&told.server).filter(|said| !said.is_silent());
+    let cause = report.verdict.cause;
+    if failed(report) {
+        // To some servers, a client that leaves has done nothing wrong.
+        let left = [
+            Cause::AlpnRejectedByApp,
+            Cause::ClosedByPeer,
+            Cause::ResetByPeer,
+        ];
+        let nothing = said.is_none() && left.contains(&cause);
+        return disproved(&told.server, &told.output, report).filter(|_| !nothing);
+    }
+    let silent = report.notices.contains(&Notice::AlpnNotNegotiated);
+    match said {
+        // It objects after the handshake.
+        Some(said) if silent && said.causes.contains(&Cause::AlpnRejectedByApp) => None,
+        Some(said) => Some(format!("it says {}, the verdict is {cause}", said.means)),
+        None => strange(report),
+    }
+}
+
+/// Whether there was a handshake, and it failed.
+pub fn failed(report: &Report) -> bool {
+    report.verdict.outcome == Outcome::Failed
+}
+
+/// A verdict that is neither good nor bad.
+fn strange(report: &Report) -> Option<String> {
+    let outcome = report.verdict.outcome;
+    (!matches!(outcome, Outcome::Established | Outcome::Broken))
+        .then(|| format!("the verdict is {outcome}"))
+}
+
+/// Why a program did not fail for the cause of its report, as far as it says. Where it says nothing, the other one
+/// may.
+fn disproved(output: &str, other: &str, report: &Report) -> Option<String> {
+    let cause = report.verdict.cause;
+    let agrees = |said: &Message| said.causes.contains(&cause);
+    match message(output) {
+        Some(said) if agrees(said) => None,
+        Some(said) if said.is_silent() && message(other).is_some_and(agrees) => None,
+        Some(said) => Some(format!(
+            "it says {}, the verdict is {cause}: {output}",
+            said.means
+        )),
+        None => Some(format!("the verdict is {cause}, not understood: {output}")),
+    }
 }
 
 /// The client's and the server's end of the first connection among these.

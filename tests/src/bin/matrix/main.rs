@@ -8,8 +8,15 @@ mod scenario;
 mod servers;
 mod source;
 mod table;
+mod versions;
 
-use std::{env, fs, path::PathBuf, process::ExitCode};
+use std::{
+    env, fs,
+    path::PathBuf,
+    process::ExitCode,
+    thread,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context as _, Result, bail};
 use clap::Parser;
@@ -18,7 +25,10 @@ use scenario::Scenario;
 use servers::Server;
 use table::{Cell, Table};
 use tls_trace::report::Role;
-use tls_trace_tests::{Tracer, free_port, program::Program};
+use tls_trace_tests::{
+    Tracer, free_port,
+    program::{Program, Running},
+};
 
 /// Every client against every server.
 #[derive(Debug, Parser)]
@@ -71,7 +81,23 @@ fn run(arguments: &Arguments) -> Result<bool> {
         .filter(|server| server.name.contains(&arguments.server))
         .collect();
     for client in &clients {
-        until_hooked(tracer, client, arguments)?;
+        let go = servers::ALL.iter().find(|server| server.name == "Go");
+        if let (Some(server), true) = (go, client.is_hooked_late()) {
+            until_hooked(tracer, Role::Client, client, server, arguments)?;
+        }
+    }
+    let all = clients::all();
+    let python = all.iter().find(|client| client.name == "Python");
+    let python = python.context("no Python among the clients")?;
+    let mut running = Vec::new();
+    for server in servers.iter().filter(|server| server.is_hooked_late()) {
+        running.extend(until_hooked(
+            tracer,
+            Role::Server,
+            python,
+            server,
+            arguments,
+        )?);
     }
     let mut tables = Vec::new();
     let mut agree = true;
@@ -99,7 +125,7 @@ fn run(arguments: &Arguments) -> Result<bool> {
         }
         tables.push(table);
     }
-    let text = table::page(&tables);
+    let text = table::page(&tables, &versions::all(&arguments.tools));
     match &arguments.write {
         Some(file) => fs::write(file, text).with_context(|| file.display().to_string())?,
         None => println!("{text}"),
@@ -107,31 +133,43 @@ fn run(arguments: &Arguments) -> Result<bool> {
     Ok(agree)
 }
 
-/// Shakes hands until the tracer has found a client of Go; others it has from the start, or never.
-fn until_hooked(tracer: &Tracer, client: &Client, arguments: &Arguments) -> Result<()> {
-    const ATTEMPTS: usize = 50;
-    let go = servers::ALL.iter().find(|server| server.name == "Go");
-    let (Some(server), true) = (go, client.is_go()) else {
-        return Ok(());
-    };
+/// Shakes hands until the tracer has found the library of one end. The server, which stays hooked as long as it
+/// runs; nothing if one of them is not here.
+fn until_hooked(
+    tracer: &Tracer,
+    role: Role,
+    client: &Client,
+    server: &Server,
+    arguments: &Arguments,
+) -> Result<Option<Running>> {
+    const PATIENCE: Duration = Duration::from_secs(60);
     let (scenario, port) = (&scenario::ALL[0], free_port()?);
-    let Some(_running) = server.start(scenario, port, &arguments.tools)? else {
-        return Ok(());
+    let Some(running) = server.start(scenario, port, &arguments.tools)? else {
+        return Ok(None);
     };
-    for attempt in 1..=ATTEMPTS {
+    let deadline = Instant::now() + PATIENCE;
+    let mut seen = 0;
+    while Instant::now() < deadline {
         if client
             .run(scenario, server, port, &arguments.tools)?
             .is_none()
         {
-            return Ok(());
+            return Ok(None);
         }
-        let reports = tracer.reports_of(port, 2 * attempt)?;
-        let mut ends = reports.iter().filter(|report| report.role == Role::Client);
+        seen += 2;
+        let reports = tracer.reports_of(port, seen)?;
+        let mut ends = reports.iter().filter(|report| report.role == role);
         if ends.any(|report| report.library.is_some()) {
-            return Ok(());
+            return Ok(Some(running));
         }
     }
-    bail!("{} is not hooked: {}", client.name, tracer.stderr())
+    bail!(
+        "{} of {} to {} is not hooked: {}",
+        role,
+        client.name,
+        server.name,
+        tracer.stderr()
+    )
 }
 
 /// One server in one scenario, and every client.
@@ -143,17 +181,18 @@ fn column(
     arguments: &Arguments,
 ) -> Result<Vec<Cell>> {
     let port = free_port()?;
-    let Some(_running) = server.start(scenario, port, &arguments.tools)? else {
+    let Some(running) = server.start(scenario, port, &arguments.tools)? else {
         return Ok(clients.iter().map(|_| Cell::Impossible).collect());
     };
     let mut seen = 0;
     let mut cells = Vec::new();
     for client in clients {
         let what = || format!("{}: {} to {}", scenario.title, client.name, server.name);
+        let before = running.output().len();
         let told = client
             .run(scenario, server, port, &arguments.tools)
             .with_context(what)?;
-        let Some(told) = told else {
+        let Some(mut told) = told else {
             cells.push(Cell::Impossible);
             continue;
         };
@@ -162,8 +201,23 @@ fn column(
             bail!("{}: {} reports", what(), reports.len() - seen);
         }
         let (client_end, server_end) = compare::ends(&reports[seen..]).with_context(what)?;
+        let failed = compare::failed(server_end) || !told.good;
+        told.server = words_since(&running, before, failed);
         cells.push(Cell::of(&told, client_end, server_end));
         seen = reports.len();
     }
     Ok(cells)
+}
+
+/// What a server said since then; if the handshake failed, once it has said why, or has not in time.
+fn words_since(server: &Running, before: usize, failed: bool) -> String {
+    const PATIENCE: Duration = Duration::from_secs(1);
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let said = server.output().split_off(before);
+        if !failed || compare::is_understood(&said) || Instant::now() > deadline {
+            return said;
+        }
+        thread::sleep(Duration::from_millis(5));
+    }
 }

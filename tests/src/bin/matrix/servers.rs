@@ -54,6 +54,11 @@ pub const ALL: [Server; 8] = [
 ];
 
 impl Server {
+    /// As of [`crate::clients::Client`].
+    pub fn is_hooked_late(&self) -> bool {
+        ["Envoy", "Go", "grpc-go"].contains(&self.name)
+    }
+
     /// Starts it; nothing if it is not here or cannot do this.
     pub fn start(&self, scenario: &Scenario, port: u16, tools: &Path) -> Result<Option<Running>> {
         let certificates = Certificates::shared()?;
@@ -118,7 +123,8 @@ fn nginx(asked: &Asked) -> Result<Option<Program>> {
         _ => "TLSv1.2 TLSv1.3",
     };
     let mut settings = format!(
-        "listen {} ssl{http2}; ssl_certificate {1}; ssl_certificate_key {1};\nssl_protocols {versions};",
+        "listen {} ssl{http2}; ssl_certificate {1}; ssl_certificate_key {1};\nssl_protocols {versions}; \
+         error_log stderr info;",
         asked.address(),
         asked.certificate,
     );
@@ -146,7 +152,9 @@ fn haproxy(asked: &Asked) -> Result<Option<Program>> {
     let file = asked.file(
         "haproxy.cfg",
         &format!(
-            "global\n maxconn 100\ndefaults\n mode http\n timeout client 20s\n timeout http-keep-alive 1s\n\
+            "global\n maxconn 100\n log stdout format raw local0\n\
+             defaults\n mode http\n log global\n option dontlog-normal\n timeout client 20s\n timeout http-keep-alive 1s\n\
+             error-log-format \"error %[fc_err_str] %[ssl_fc_err_str]\"\n\
              frontend all\n {bind}\n http-request return status 200 content-type text/plain string hello\n"
         ),
     )?;
@@ -159,7 +167,8 @@ fn envoy(asked: &Asked) -> Result<Option<Program>> {
         return Ok(None);
     }
     let file = asked.file("envoy.yaml", &envoy_configuration(asked))?;
-    let program = Program::at(&binary).args("--use-dynamic-base-id --concurrency 1 -l error -c");
+    let program = Program::at(&binary)
+        .args("--use-dynamic-base-id --concurrency 1 -l error --file-flush-interval-msec 5 -c");
     Ok(Some(program.arg(file)))
 }
 
@@ -179,6 +188,11 @@ fn envoy_configuration(asked: &Asked) -> String {
         r#"static_resources:
   listeners:
   - address: {{socket_address: {{address: 127.0.0.1, port_value: {port}}}}}
+    access_log:
+    - name: stdout
+      typed_config:
+        "@type": type.googleapis.com/envoy.extensions.access_loggers.stream.v3.StdoutAccessLog
+        log_format: {{text_format_source: {{inline_string: "downstream %DOWNSTREAM_TRANSPORT_FAILURE_REASON%\n"}}}}
     filter_chains:
     - transport_socket:
         name: tls
@@ -228,7 +242,8 @@ fn grpc_go(asked: &Asked) -> Result<Option<Program>> {
     let peer = asked.tools.join("grpc-go/peer");
     let able = asked.scenario.take.contains(&"h2") && peer.is_file();
     Ok(able.then(|| {
-        Program::at(&peer).args(&format!(
+        let program = Program::at(&peer).env("GRPC_GO_LOG_SEVERITY_LEVEL", "info");
+        program.args(&format!(
             "server {} {} {} {}",
             asked.address(),
             asked.certificate,
