@@ -386,11 +386,14 @@ impl Facts<'_> {
 
     /// What the sizes of records show.
     fn http2_sizes(&mut self, case: &Case) {
-        if http2::told(case).is_some() {
-            return;
-        }
+        let weight = match http2::told(case) {
+            None => Weight::Proof,
+            // The library does not say for how long nobody had said anything.
+            Some((_, _, Cause::H2GoawayGraceful)) => Weight::Progress,
+            Some(_) => return,
+        };
         if let Some(found) = http2::find(case).filter(|found| found.cause == self.cause) {
-            self.add_at(found.at, Weight::Proof, found.fact);
+            self.add_at(found.at, weight, found.fact);
             let http2 = self.connection.http2.as_deref();
             if let Some(at) = http2.and_then(|http2| http2.tail_from) {
                 let fact = "from here on known by sizes and times of packets alone";
@@ -404,11 +407,7 @@ impl Facts<'_> {
         let Some(at) = case.close.at else {
             return;
         };
-        if self.cause == Cause::IdleTimeoutMiddlebox {
-            let silence = self.connection.idle_ms(at) / 1e3;
-            let fact = format!("nobody had said anything for {silence:.1} s");
-            self.add_at(at, Weight::Progress, fact);
-        }
+        self.silence_before_end(at);
         if case.close.cause == Cause::ResetInjected && case.peer.known {
             self.add_at(
                 at,
@@ -434,6 +433,26 @@ impl Facts<'_> {
                 let fact = format!("nothing new was said for {silence:.0} ms");
                 self.add_at(at, weight, fact);
             }
+        }
+    }
+
+    /// For how long an end without a word came after silence, which is what tells one timer from another.
+    fn silence_before_end(&mut self, at: Timestamp) {
+        const WORTH_TELLING_S: f64 = 0.5;
+        let cut = matches!(
+            self.cause,
+            Cause::None
+                | Cause::ClosedByPeer
+                | Cause::ClosedByApp
+                | Cause::ResetByPeer
+                | Cause::ResetLinger
+        );
+        let silence = self.connection.idle_ms(at) / 1e3;
+        let idle = self.cause == Cause::IdleTimeoutMiddlebox;
+        let shown = cut && self.connection.shows_http2() && silence >= WORTH_TELLING_S;
+        if idle || shown {
+            let fact = format!("nobody had said anything for {silence:.1} s");
+            self.add_at(at, Weight::Progress, fact);
         }
     }
 }

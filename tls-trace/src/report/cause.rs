@@ -383,9 +383,9 @@ explained_labels! {
         },
         /// The server asked to move on: GOAWAY NO_ERROR, as before a restart.
         H2GoawayGraceful = "h2_goaway_graceful" {
-            proof: "The server's GOAWAY with NO_ERROR, told by a library (certain), or its last records have the sizes of GOAWAY \"graceful_stop\" with a PING (likely). A GOAWAY without text has the size of a PING and proves nothing.",
+            proof: "The server's GOAWAY with NO_ERROR, told by a library (certain), or its last records have the sizes of GOAWAY \"graceful_stop\" with a PING (likely). Without text it has the size of a PING, and proves nothing but unasked after a silence and at once before the end (likely).",
             usual: "A rollout (gRPC `GracefulStop`), a reload of nginx or Envoy, limits of requests or of idle time (nginx `keepalive_requests`, `keepalive_timeout`).",
-            next: "Nothing if it belongs to a rollout. If it goes on: nginx `keepalive_requests` (1000 by default) and `keepalive_timeout` (75 s), Envoy `max_connection_duration`.",
+            next: "Nothing if it belongs to a rollout. Else a timer of idle time as long as the silence in the evidence: nginx `keepalive_timeout` (75 s), haproxy `timeout client`, Envoy `idle_timeout` (1 h). In use: nginx `keepalive_requests` (1000 by default), Envoy `max_connection_duration`.",
         },
         /// An end closed the HTTP/2 connection with a GOAWAY that has another error code; the report has the code.
         H2GoawayError = "h2_goaway_error" {

@@ -46,6 +46,7 @@ pub(in crate::engine) fn find(case: &Case) -> Option<Finding> {
     let view = View { case, http2 };
     view.before_settings()
         .or_else(|| view.farewell())
+        .or_else(|| view.bare_goaway())
         .or_else(|| view.user_timeout())
         .or_else(|| view.unanswered_ping())
 }
@@ -64,7 +65,7 @@ pub(in crate::engine) fn report(case: &Case) -> Option<report::Http2> {
         from: Sender::Server,
         code: goaway.error.code(),
         name: Some(goaway.error),
-        debug: Some(goaway.text.to_owned()),
+        debug: (!goaway.text.is_empty()).then(|| goaway.text.to_owned()),
         confidence: Confidence::Likely,
     });
     Some(report::Http2 {
@@ -175,11 +176,58 @@ impl View<'_> {
         })
     }
 
+    /// Unasked, the server breaks a silence with what has the size of a GOAWAY without text, as proxies send it, and
+    /// it all ends sooner than a PING of that size is given up. A client that is there would have answered a PING.
+    fn bare_goaway(&self) -> Option<Finding> {
+        let mut frames: Vec<&Frames> = self.http2.frames().collect();
+        let is_goaway = |frames: &&Frames| !frames.from_client && frames.bytes == sizes::PING;
+        let is_goodbye = |frames: &&Frames| !frames.from_client && frames.bytes == sizes::ALERT;
+        // What the client says to one who left, Node its own GOAWAY, answers nothing.
+        if let Some(left) = frames.iter().rposition(is_goodbye) {
+            frames.truncate(left + 1);
+        }
+        // A server may say it twice: first that it will leave, then which call is the last.
+        let ends = |frames: &&&Frames| frames.bytes == sizes::ALERT || is_goaway(frames);
+        let start = frames.len() - frames.iter().rev().take_while(ends).count();
+        let unasked = |&at: &usize| is_goaway(&frames[at]) && self.breaks_silence(&frames, at);
+        let said = (start..frames.len()).find(unasked)?;
+        let at = frames[said].at;
+        let last = frames.iter().rfind(|frames| is_goaway(frames))?.at;
+        let silence = self.silence_before(&frames[..said], at)?;
+        let by_app = self.client_closed() || self.server_closed();
+        let at_once = self.ms_to_end(last) < PING_WAIT_MS;
+        (by_app && at_once).then(|| {
+            let (silence, record) = (silence / 1e3, self.record(sizes::PING));
+            let fact = format!(
+                "nobody had said anything for {silence:.1} s, then {record} bytes from the server, the size of GOAWAY \
+                 without text"
+            );
+            Finding {
+                outcome: Outcome::Established,
+                initiator: self.case.initiator(other(self.case.client()), Layer::App),
+                goaway: Some(sizes::BARE_GOAWAY),
+                ..self.finding(Cause::H2GoawayGraceful, at, fact)
+            }
+        })
+    }
+
+    /// Whether nobody had said anything for a while before this, though somebody had before that.
+    fn breaks_silence(&self, frames: &[&Frames], index: usize) -> bool {
+        let silence = self.silence_before(&frames[..index], frames[index].at);
+        silence.is_some_and(|silence| silence >= SILENCE_MS)
+    }
+
     /// Nobody had said anything for a while.
     fn quiet_before(&self, before: &[&Frames], at: Timestamp) -> bool {
+        let silence = self.silence_before(before, at);
+        silence.is_none_or(|silence| silence >= SILENCE_MS)
+    }
+
+    /// Milliseconds for which nobody had said anything; below 0 if somebody said something later.
+    fn silence_before(&self, before: &[&Frames], at: Timestamp) -> Option<f64> {
         let last = before.last().map(|frames| frames.at);
-        let mut earlier = [last, self.http2.data_at].into_iter().flatten();
-        earlier.all(|earlier| ms_between(earlier, at) >= SILENCE_MS)
+        let last = last.max(self.http2.data_at)?;
+        Some(ms_between(last, at))
     }
 
     /// gRPC sets TCP_USER_TIMEOUT to its keepalive timeout (gRFC A18).
@@ -210,10 +258,13 @@ impl View<'_> {
         let goodbye = |frames: &&&Frames| {
             frames.from_client == by_client && self.ms_to_end(frames.at) < PING_WAIT_MS
         };
-        let mut frames = self.http2.frames().rev();
-        let ping = frames.find(|frames| !goodbye(&frames))?;
+        let frames: Vec<&Frames> = self.http2.frames().collect();
+        let last = frames.iter().rposition(|frames| !goodbye(&frames))?;
+        let ping = frames[last];
         let waited = self.ms_to_end(ping.at);
         let is_ping = ping.bytes == sizes::PING && ping.from_client == by_client;
+        // What follows the other's words at once may be an answer.
+        let is_ping = is_ping && self.quiet_before(&frames[..last], ping.at);
         let data_after = self.http2.data_at >= Some(ping.at);
         (is_ping && !data_after && waited >= PING_WAIT_MS).then(|| {
             let who = if by_client { "client" } else { "server" };

@@ -42,6 +42,13 @@ pub(super) struct Farewell {
     pub(super) frames: &'static str,
 }
 
+/// That of proxies, by itself no more than a PING.
+pub(super) const BARE_GOAWAY: Farewell = Farewell {
+    error: H2Error::NoError,
+    text: "",
+    frames: "GOAWAY",
+};
+
 /// The farewell that has so many bytes.
 pub(super) fn farewell(bytes: u16) -> Option<Farewell> {
     const TOO_MANY_PINGS: u16 = PING + goaway(14);

@@ -166,6 +166,80 @@ fn a_limit_of_the_server_is_no_failure(#[case] steps: &[Step], #[case] cause: Ca
     );
 }
 
+/// Proxies give no reason, but their silence does: nginx and haproxy close first, Envoy leaves it to the client.
+#[rstest]
+#[case::server_closes(&[Server(PING), Server(ALERT)], true)]
+#[case::client_closes(&[Server(PING)], false)]
+#[case::both_say_goodbye(&[Server(PING), Client(ALERT), Server(ALERT)], false)]
+#[case::answered_in_kind(&[Server(PING), Server(ALERT), Client(PING)], true)]
+#[case::said_twice(&[Server(PING), Wait(200), Server(PING), Server(ALERT)], true)]
+fn an_idle_timer_of_a_proxy(#[case] steps: &[Step], #[case] server_first: bool) {
+    let mut story = ready();
+    story.steps(&[Wait(60_000)]).steps(steps);
+    if server_first {
+        story.gets_fin().closes().ends();
+    } else {
+        story.closes().gets_fin().ends();
+    }
+    let report = story.report();
+    let (established, cause) = (Outcome::Established, Cause::H2GoawayGraceful);
+    assert_verdict(
+        report,
+        (established, Phase::H2Ready, Initiator::ServerApp, cause),
+    );
+    let goaway = &report.http2.as_ref().unwrap().goaways[0];
+    assert_eq!((goaway.code, goaway.debug.as_deref()), (0, None));
+    let mut facts = report.verdict.evidence.iter();
+    let fact = facts.find(|fact| fact.decisive).unwrap();
+    assert!(fact.fact.contains("for 60.0 s, then 34 bytes"), "{fact:?}");
+}
+
+/// What has the size of a GOAWAY without text is mostly a PING, or the answer to one.
+#[rstest]
+#[case::answered(&[Wait(60_000), Server(PING), Client(PING), Client(ALERT)])]
+#[case::an_answer(&[Wait(60_000), Client(PING), Server(PING), Client(ALERT)])]
+#[case::in_use(&[Wait(60_000), Client(120), Server(PING), Server(400), Client(ALERT)])]
+#[case::long_before(&[Wait(60_000), Server(PING), Wait(1000), Client(ALERT)])]
+#[case::after_the_client_left(&[Wait(60_000), Client(ALERT), Server(PING)])]
+fn a_ping_is_no_goaway(#[case] steps: &[Step]) {
+    let mut story = ready();
+    story.steps(steps).closes().gets_fin().ends();
+    let (established, cause) = (Outcome::Established, Cause::None);
+    assert_verdict(
+        story.report(),
+        (established, Phase::H2Ready, Initiator::ClientApp, cause),
+    );
+}
+
+/// What the server said last is no PING, but the answer to one: nobody waits for anything.
+#[rstest]
+#[case::and_no_word(&[], Cause::None)]
+#[case::and_a_goaway(&[Server(PING), Server(ALERT)], Cause::H2GoawayGraceful)]
+fn an_idle_timer_after_an_answered_ping(#[case] end: &[Step], #[case] cause: Cause) {
+    let mut story = ready();
+    story.steps(&[Wait(100), Client(PING), Server(PING), Wait(60_000)]);
+    story.steps(end).gets_fin().closes().ends();
+    let established = Outcome::Established;
+    assert_verdict(
+        story.report(),
+        (established, Phase::H2Ready, Initiator::ServerApp, cause),
+    );
+}
+
+/// A proxy that forwards TLS cuts without a word; how long nothing was said is all there is to tell its timer by.
+#[test]
+fn a_cut_after_silence_has_its_length() {
+    let mut story = ready();
+    story.steps(&[Wait(50_000)]).gets_fin().closes().ends();
+    let verdict = &story.report().verdict;
+    assert_eq!(
+        (verdict.outcome, verdict.initiator, verdict.cause),
+        (Outcome::Established, Initiator::ServerApp, Cause::None)
+    );
+    let mut facts = verdict.evidence.iter();
+    assert!(facts.any(|fact| fact.fact == "nobody had said anything for 50.0 s"));
+}
+
 #[test]
 fn an_answer_of_the_size_of_a_goaway_is_none() {
     for length in [49, 58, 59, 64, 65] {
