@@ -51,13 +51,15 @@ fn wait_until_hooked() -> Result<Running> {
     )
 }
 
-/// What of TLS is not as Envoy has it by itself.
+/// What is not as Envoy has it by itself.
 #[derive(Clone, Debug, Default)]
 pub struct Settings {
     /// Lines of `tls_params`, separated by commas.
     pub parameters: &'static str,
     /// Protocols, separated by commas.
     pub protocols: &'static str,
+    /// A line for a server's HTTP connection manager.
+    pub http: &'static str,
     /// File of authorities that the peer's certificate has to be from.
     pub ca: Option<String>,
     /// File of an own certificate, of a client.
@@ -89,6 +91,7 @@ const LOG: &str = "type.googleapis.com/envoy.extensions.access_loggers.stream.v3
 /// # Errors
 /// It does not start.
 pub fn server(port: u16, certificate: &str, settings: &Settings) -> Result<Running> {
+    let http = settings.http;
     let (common, demand) = (settings.common(Some(certificate)), settings.ca.is_some());
     let router =
         format!("{{name: router, typed_config: {{\"@type\": {FILTER}.http.router.v3.Router}}}}");
@@ -107,6 +110,7 @@ pub fn server(port: u16, certificate: &str, settings: &Settings) -> Result<Runni
         typed_config:
           "@type": {FILTER}.network.http_connection_manager.v3.HttpConnectionManager
           stat_prefix: all
+          {http}
           route_config: {{virtual_hosts: [{{name: all, domains: ["*"], routes: [
             {{match: {{prefix: /}}, direct_response: {{status: 200, body: {{inline_string: hello}}}}}}]}}]}}
           http_filters: [{router}]"#

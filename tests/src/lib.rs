@@ -29,6 +29,7 @@ pub mod envoy;
 pub mod fault;
 pub mod go;
 pub mod grpc;
+pub mod grpcio;
 pub mod hooked;
 pub mod netns;
 pub mod nss;

@@ -3,7 +3,7 @@
 
 use std::sync::OnceLock;
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use tls_trace::{
     event::LibraryName,
     report::{Cause, Confidence, Initiator, Notice, Phase, Report, Sender},
@@ -11,14 +11,13 @@ use tls_trace::{
 use tls_trace_tests::{
     Case, Expected, both,
     certificates::Certificates,
-    client, clients, hooked, installed,
+    client, clients,
+    grpcio::{program, start},
+    hooked,
     program::{Program, Running},
     seconds, server, truth,
     words::said,
 };
-
-/// The folder that Python finds gRPC in.
-const FOLDER: &str = "TLS_TRACE_TEST_GRPCIO";
 
 /// The server sees no alert, only that the client left.
 #[test]
@@ -237,33 +236,6 @@ fn lose(case: &Case, server: &str, client: &str) -> Result<()> {
     client.finish()?.success()?;
     // The server may be slower to see the end.
     case.wait_for(2)
-}
-
-/// Starts an end; a server listens then.
-fn start(role: &str, place: &str, file: &str, arguments: &str) -> Result<Running> {
-    let folder = folder().context("no gRPC")?;
-    let program = Program::new("python3")
-        .env("PYTHONPATH", &folder)
-        .arg("-c")
-        .arg(include_str!("../programs/grpcio.py"))
-        .args(&format!("{role} {place} {file} {arguments}"));
-    let running = program.start()?;
-    if role == "server" {
-        running.until("listens")?;
-    }
-    Ok(running)
-}
-
-/// The program that [`start`] needs, and where gRPC is missing, its name.
-fn program() -> &'static str {
-    match folder() {
-        Some(_) => "python3",
-        None => "grpcio",
-    }
-}
-
-fn folder() -> Option<String> {
-    Some(installed(FOLDER, "grpcio")?.display().to_string())
 }
 
 fn ready(end: Expected) -> Expected {

@@ -50,6 +50,7 @@ pub const PROGRAMS: &[Package] = &[
     package("curl", "curl", "TLS client"),
     package("default-jdk-headless", "javac", "TLS client"),
     package("gnutls-bin", "gnutls-cli", "TLS client"),
+    service("haproxy", "haproxy", "proxy that cuts connections"),
     package("iproute2", "ip", "network namespaces and delays"),
     package("libnss3-tools", "tstclnt", "TLS client and server"),
     package("nftables", "nft", "lost packets and injected resets"),
