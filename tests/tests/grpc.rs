@@ -143,7 +143,8 @@ fn settings_never_come() {
         truth(&[grpc::program()], |case| {
             let peer = build.hooked()?;
             let _server = peer.serve(case.port(), server)?;
-            let role = format!("client patience={}", milliseconds(1.0));
+            // A busy machine needs some of it for the handshake.
+            let role = format!("client patience={}", milliseconds(2.0));
             let client = peer.connect(case.address(), &role)?;
             client.until("state TRANSIENT_FAILURE")?;
             client.finish()?.success()?;
