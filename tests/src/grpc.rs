@@ -120,10 +120,26 @@ impl Peer {
     /// # Errors
     /// It does not listen.
     pub fn serve(&self, port: u16, role: &str) -> Result<Running> {
+        self.serve_with(port, role, &[])
+    }
+
+    /// The same with environment variables, which inject faults.
+    ///
+    /// # Errors
+    /// It does not listen.
+    pub fn serve_with(
+        &self,
+        port: u16,
+        role: &str,
+        environment: &[(&str, &str)],
+    ) -> Result<Running> {
         let certificate = Certificates::shared()?.good();
-        Program::at(&self.path)
-            .args(&format!("127.0.0.1:{port} cert={certificate} role={role}"))
-            .listening(port)
+        let mut program = Program::at(&self.path)
+            .args(&format!("127.0.0.1:{port} cert={certificate} role={role}"));
+        for (name, value) in environment {
+            program = program.env(name, value);
+        }
+        program.listening(port)
     }
 
     /// A client; roles and options as in the program's source.

@@ -5,6 +5,7 @@ mod ebpf;
 mod matrix;
 mod offsets;
 mod process;
+mod rollout;
 mod setup;
 mod test;
 mod vm;
@@ -44,6 +45,8 @@ enum Task {
     Matrix(matrix::Arguments),
     /// Set up, build, and print what delay and loss do to handshakes (docs/netem.md), from a VM.
     Netem,
+    /// Set up, build, and replace gRPC servers under load, well and badly (docs/rollout.md).
+    Rollout,
     /// Set up, build, and run the daemon.
     Run {
         /// Arguments of `tls-trace run`.
@@ -88,6 +91,7 @@ fn run(task: Task) -> Result<ExitCode> {
         Task::Bench(arguments) => arguments.run(&root),
         Task::Matrix(arguments) => arguments.run(&root),
         Task::Netem => test::netem(&root),
+        Task::Rollout => rollout::run(&root),
         Task::Run { arguments } => {
             setup::toolchain(&root)?;
             let mut build = process::cargo(&root);

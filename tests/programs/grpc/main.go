@@ -2,7 +2,9 @@
 //
 // role=client (grpc-go): calls=N health checks, then prints "ready" and each state the channel comes to.
 // It ends when its channel is not ready any more, or when its input ends.
-// role=server (grpc-go): until killed; "graceful" and "stop" as lines of input stop it.
+// role=server (grpc-go): until killed; "graceful" and "stop" as lines of input stop it. Faults, by environment
+// variables as chaos tools set them: FAULT_DELAY=MILLISECONDS before each answer, FAULT_ERRORS=N of a hundred calls
+// fail, FAULT_ALPN=none selects no protocol.
 // role=silent: shakes hands, and says nothing more. role=rude: a GOAWAY that is all debug data.
 // role=web (net/http): until killed; "graceful" stops it. role=get: one request to it, and stays.
 // "version" instead of an address: that of Go, "go1.26.8".
@@ -21,17 +23,20 @@ import (
 	"runtime"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 	_ "unsafe"
 
 	"golang.org/x/net/http2"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/backoff"
+	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/connectivity"
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/health"
 	service "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/keepalive"
+	"google.golang.org/grpc/status"
 )
 
 // grpc-go raises shorter times to ten seconds; its own tests lower that.
@@ -135,13 +140,30 @@ func server(address string, given options) error {
 		MaxConnectionIdle: given.milliseconds("idle", 0),
 		MaxConnectionAge:  given.milliseconds("age", 0),
 	}
-	serving := grpc.NewServer(
-		grpc.Creds(credentials.NewTLS(config)),
-		grpc.KeepaliveParams(parameters),
-	)
+	security := grpc.Creds(credentials.NewTLS(config))
+	if os.Getenv("FAULT_ALPN") == "none" {
+		// gRPC's own would select h2 all the same.
+		config.NextProtos = nil
+		listener = tls.NewListener(listener, config)
+		security = grpc.EmptyServerOption{}
+	}
+	serving := grpc.NewServer(security, grpc.KeepaliveParams(parameters), faults())
 	service.RegisterHealthServer(serving, health.NewServer())
 	go onCommand(map[string]func(){"graceful": serving.GracefulStop, "stop": serving.Stop})
 	return serving.Serve(listener)
+}
+
+func faults() grpc.ServerOption {
+	delay, _ := strconv.Atoi(os.Getenv("FAULT_DELAY"))
+	failing, _ := strconv.Atoi(os.Getenv("FAULT_ERRORS"))
+	var calls atomic.Int64
+	return grpc.UnaryInterceptor(func(ctx context.Context, request any, _ *grpc.UnaryServerInfo, answer grpc.UnaryHandler) (any, error) {
+		time.Sleep(time.Duration(delay) * time.Millisecond)
+		if calls.Add(1)%100 < int64(failing) {
+			return nil, status.Error(codes.Internal, "injected fault")
+		}
+		return answer(ctx, request)
+	})
 }
 
 func silent(address string, given options) error {

@@ -5,7 +5,7 @@ use std::{
     process::Command,
 };
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 
 use super::pip;
 use crate::{ebpf::target_dir, process};
@@ -85,6 +85,31 @@ pub fn build_grpc(root: &Path) -> Result<Option<PathBuf>> {
         process::run(&mut build)?;
     }
     Ok(Some(folder))
+}
+
+/// Builds `ghz`, which makes gRPC calls for load, into the target folder unless it is there; downloads it through Go's
+/// module proxy.
+///
+/// # Errors
+/// There is no Go, or it does not build.
+pub fn provide_ghz(root: &Path) -> Result<PathBuf> {
+    let go = find(root).context("no Go: it comes with `cargo xtask setup --tests`")?;
+    let ghz = target_dir(root).join("tools/ghz");
+    if ghz.is_file() {
+        return Ok(ghz);
+    }
+    println!("building github.com/bojand/ghz into the target folder (load for gRPC)");
+    let mut build = Command::new(go);
+    build
+        .current_dir(root.join("tests/programs/ghz"))
+        .env("GOMODCACHE", module_cache(root))
+        .env("GOTOOLCHAIN", "local")
+        .env("CGO_ENABLED", "0")
+        .args(["build", "-modcacherw", "-o"])
+        .arg(&ghz)
+        .arg("github.com/bojand/ghz/cmd/ghz");
+    process::run_quietly(&mut build)?;
+    Ok(ghz)
 }
 
 fn grpc(root: &Path) -> PathBuf {
