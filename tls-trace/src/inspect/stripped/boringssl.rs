@@ -9,6 +9,7 @@ use super::{
     names::Names,
     pointers::Tables,
     raises::Raisers,
+    scan::References,
     unwind::Functions,
     votes::{self, Vote, Votes},
 };
@@ -33,6 +34,8 @@ const NOT_SET: u16 = 134;
 const SHUTDOWN: u16 = 194;
 /// Functions of `SSL_PROTOCOL_METHOD`.
 const METHODS: usize = 18;
+/// Places in a file that are searched for at once.
+const PLACES: usize = 4;
 
 /// Looks for the library. None: nothing in the file is like it.
 pub fn find(elf: &Elf) -> Option<Stripped> {
@@ -96,7 +99,8 @@ impl Stripped {
             };
             return self.errors_only(elf, put_error, refusal, deadline);
         }
-        let mut raisers = Raisers::find(elf, &names, &functions, put_error, deadline)?;
+        let mut references = calls(elf, put_error, deadline)?;
+        let mut raisers = Raisers::find(elf, &names, &functions, &references, deadline)?;
         let reasons = raisers.functions.values().flat_map(|each| &each.raises);
         let reasons: BTreeSet<u16> = reasons.map(|raise| raise.reason).collect();
         (self.sites, self.reasons) = (raisers.sites, count(reasons.len()));
@@ -104,10 +108,24 @@ impl Stripped {
         if reasons.len() < REASONS {
             return Err(Stop::Refused(Refusal::FewReasons));
         }
-        let tables = Tables::find(elf, METHODS, near(&raisers), deadline)?;
-        raisers.join(elf, &functions, |start| tables.point_to(start), deadline)?;
+        let ranges = raisers.functions.values().map(|each| each.range.clone());
+        let tables = Tables::find(elf, METHODS, near(span(ranges.clone())), deadline)?;
+        let is_wanted = |at| raisers.around(at).is_some();
+        references.extend(References::find(
+            elf,
+            &places(&ranges),
+            is_wanted,
+            deadline,
+        )?);
+        let is_pointed_to = |start| tables.point_to(start);
+        raisers.join(elf, &functions, &references, is_pointed_to, deadline)?;
 
         let methods = self.methods(&raisers, &tables);
+        if let Some([_, free]) = methods
+            && raisers.around(free).is_none()
+        {
+            references.extend(calls(elf, free, deadline)?);
+        }
         let mut candidates = BTreeSet::from([(Role::PutError, put_error)]);
         candidates.extend(handshakes(&raisers));
         candidates.extend(self.senders(&raisers, &tables));
@@ -116,7 +134,7 @@ impl Stripped {
             elf,
             functions: Some(&functions),
             tables: Some(&tables),
-            deadline,
+            references: &references,
         };
         self.hooks = gate.pass(&candidates)?;
         self.judge(&candidates)?;
@@ -159,7 +177,7 @@ impl Stripped {
             elf,
             functions: None,
             tables: None,
-            deadline,
+            references: &calls(elf, put_error, deadline)?,
         };
         self.hooks = gate.pass(&BTreeSet::from([(Role::PutError, put_error)]))?;
         self.refused.push(refusal);
@@ -239,16 +257,45 @@ fn handshakes(raisers: &Raisers) -> impl Iterator<Item = Candidate> {
     these.map(|(start, _)| (Role::Handshake, *start))
 }
 
-/// From the first to the last function that raises errors, and as far again: the linker keeps what is
-/// of one library together, or nothing at all.
-fn near(raisers: &Raisers) -> Range<u64> {
-    let mut ranges = raisers.functions.values().map(|each| each.range.clone());
-    let first = ranges.next().unwrap_or_default();
-    let (start, end) = ranges.fold((first.start, first.end), |(start, end), range| {
-        (start.min(range.start), end.max(range.end))
-    });
+/// What leads to the beginning of a function.
+fn calls(elf: &Elf, function: u64, deadline: Deadline) -> Result<References, Error> {
+    let start = function..function.saturating_add(1);
+    References::find(elf, &[start], |_| true, deadline)
+}
+
+/// A range, and as far again: the linker keeps what is of one library together, or nothing at all.
+fn near(Range { start, end }: Range<u64>) -> Range<u64> {
     let length = end - start;
     start.saturating_sub(length)..end.saturating_add(length)
+}
+
+/// From the first to the last.
+fn span(mut ranges: impl Iterator<Item = Range<u64>>) -> Range<u64> {
+    let first = ranges.next().unwrap_or_default();
+    ranges.fold(first, |all, range| {
+        all.start.min(range.start)..all.end.max(range.end)
+    })
+}
+
+/// Ranges, which are in order, put together to a few: a library is in one place, and only errors that
+/// programs raise in its name are elsewhere.
+fn places(ranges: &(impl Iterator<Item = Range<u64>> + Clone)) -> Vec<Range<u64>> {
+    let mut gap = 64 * 1024;
+    loop {
+        let mut places: Vec<Range<u64>> = Vec::new();
+        for range in ranges.clone() {
+            match places.last_mut() {
+                Some(last) if range.start.saturating_sub(last.end) <= gap => {
+                    last.end = last.end.max(range.end);
+                }
+                _ => places.push(range),
+            }
+        }
+        if places.len() <= PLACES {
+            return places;
+        }
+        gap *= 4;
+    }
 }
 
 fn count(length: usize) -> u32 {

@@ -5,12 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{
     HEAD, Located, Role,
     pointers::Tables,
-    scan::{self, Via},
+    scan::{Reference, References, Via},
     unwind::Functions,
 };
 use crate::inspect::{
     Elf, Error,
-    deadline::Deadline,
     decode::{self, Step},
 };
 
@@ -28,8 +27,8 @@ pub struct Gate<'a> {
     pub functions: Option<&'a Functions>,
     /// What its data points to.
     pub tables: Option<&'a Tables>,
-    /// How long it may take.
-    pub deadline: Deadline,
+    /// What refers to the functions that were found.
+    pub references: &'a References,
 }
 
 impl Gate<'_> {
@@ -46,22 +45,22 @@ impl Gate<'_> {
         let mut callers: BTreeMap<u64, u32> = BTreeMap::new();
         let mut from_inside = BTreeSet::new();
         let mut inside = 0;
-        scan::references(self.elf, self.deadline, |from, via, target| {
-            let Some(role) = addresses.get(&target) else {
-                return;
+        for Reference { from, via, to } in self.references.iter() {
+            let Some(role) = addresses.get(&to) else {
+                continue;
             };
             let around = self.functions.and_then(|functions| functions.around(from));
             // A function that jumps to its own beginning is not called by that.
             let around = around.map(|range| range.start);
-            if via == Via::Branch || around == Some(target) || inside > MOST {
-                return;
+            if via == Via::Branch || around == Some(to) || inside > MOST {
+                continue;
             }
             inside += 1;
-            *callers.entry(target).or_default() += 1;
+            *callers.entry(to).or_default() += 1;
             if let Some(caller) = around.filter(|caller| addresses.get(caller) == Some(role)) {
                 from_inside.insert(caller);
             }
-        })?;
+        }
         let mut passed = Vec::new();
         for (role, address) in candidates {
             let callers = callers.get(address).copied().unwrap_or_default();

@@ -9,7 +9,7 @@ use std::{
 use super::{
     body::{Body, Value},
     names::Names,
-    scan::{self, Via},
+    scan::{Reference, References, Via},
     unwind::Functions,
     votes::{LIBRARY, REASONS},
 };
@@ -66,7 +66,7 @@ impl Raiser {
 }
 
 impl Raisers {
-    /// Looks at all calls of `put_error`.
+    /// Looks at all calls of the function that stores errors.
     ///
     /// # Errors
     /// The file cannot be read; there are absurdly many; it takes too long.
@@ -74,15 +74,11 @@ impl Raisers {
         elf: &Elf,
         names: &Names,
         functions: &Functions,
-        put_error: u64,
+        calls: &References,
         deadline: Deadline,
     ) -> Result<Self, Error> {
-        let mut sites = Vec::new();
-        scan::references(elf, deadline, |from, via, target| {
-            if target == put_error && via != Via::Branch && sites.len() <= MOST {
-                sites.push(from);
-            }
-        })?;
+        let calls = calls.iter().filter(|call| call.via != Via::Branch);
+        let sites: Vec<u64> = calls.map(|call| call.from).collect();
         if sites.len() > MOST {
             return Err(Error::TooLarge);
         }
@@ -105,6 +101,13 @@ impl Raisers {
             }
         }
         Ok(all)
+    }
+
+    /// The function among them that an address is in.
+    #[must_use]
+    pub fn around(&self, address: u64) -> Option<Range<u64>> {
+        let (_, last) = self.functions.range(..=address).next_back()?;
+        Some(last.range.clone()).filter(|range| range.contains(&address))
     }
 
     fn raises(
@@ -157,30 +160,22 @@ impl Raisers {
         &mut self,
         elf: &Elf,
         functions: &Functions,
+        references: &References,
         is_pointed_to: impl Fn(u64) -> bool,
         deadline: Deadline,
     ) -> Result<(), Error> {
-        let starts: Vec<_> = self
-            .functions
-            .values()
-            .map(|each| each.range.clone())
-            .collect();
         let mut jumps = Vec::new();
         let mut called = BTreeSet::new();
-        scan::references(elf, deadline, |from, via, target| {
-            let after = starts.partition_point(|range| range.start <= target);
-            let Some(range) = after.checked_sub(1).map(|at| &starts[at]) else {
-                return;
+        for Reference { from, via, to } in references.iter() {
+            let Some(range) = self.around(to).filter(|range| !range.contains(&from)) else {
+                continue;
             };
-            if !range.contains(&target) || range.contains(&from) {
-                return;
-            }
-            if target == range.start && via == Via::Call {
-                called.insert(target);
+            if to == range.start && via == Via::Call {
+                called.insert(to);
             } else if via != Via::Call && jumps.len() < JUMPS {
                 jumps.push((from, via, range.start));
             }
-        })?;
+        }
         let mut parents: BTreeMap<u64, BTreeSet<u64>> = BTreeMap::new();
         for (from, via, start) in jumps {
             deadline.check()?;

@@ -53,8 +53,12 @@ impl Window<'_> {
 /// Goes through all code.
 ///
 /// # Errors
-/// The file cannot be read; it takes too long.
-pub fn code(elf: &Elf, deadline: Deadline, mut see: impl FnMut(&Window)) -> Result<(), Error> {
+/// The file cannot be read; it takes too long; what `see` fails with.
+pub fn code(
+    elf: &Elf,
+    deadline: Deadline,
+    mut see: impl FnMut(&Window) -> Result<(), Error>,
+) -> Result<(), Error> {
     for segment in elf.segments.iter().filter(|segment| segment.executable) {
         let file = segment.file();
         elf.reader
@@ -67,38 +71,114 @@ pub fn code(elf: &Elf, deadline: Deadline, mut see: impl FnMut(&Window)) -> Resu
                     address: segment.addresses.start + (offset - file.start),
                     bytes,
                     now: start.min(end)..end,
-                });
+                })?;
                 Ok(true)
             })?;
     }
     Ok(())
 }
 
-/// Goes through what looks like a jump or a call to an address: where it is, how, and to where. Bytes
-/// inside of other instructions may look like one.
-///
-/// # Errors
-/// Those of [`code`].
-pub fn references(
-    elf: &Elf,
-    deadline: Deadline,
-    mut see: impl FnMut(u64, Via, u64),
-) -> Result<(), Error> {
-    code(elf, deadline, |window| {
-        let now = &window.bytes[window.now.clone()];
-        for found in memchr::memchr3_iter(0xe8, 0xe9, 0x0f, now) {
-            let at = window.now.start + found;
-            let (via, distance) = match window.bytes[at] {
-                0xe8 => (Via::Call, at + 1),
-                0xe9 => (Via::Jump, at + 1),
-                _ => match window.bytes.get(at + 1) {
-                    Some(0x80..=0x8f) => (Via::Branch, at + 2),
-                    _ => continue,
-                },
-            };
-            if let Some(target) = window.relative(distance) {
-                see(window.address_of(at), via, target);
+/// References that are kept. Envoy has 30,000 to its BoringSSL.
+const MOST: usize = 400_000;
+/// Bytes that are looked at together.
+const BLOCK: usize = 256;
+
+/// What looks like a call of or a jump to some code. Bytes inside of other instructions may look like one.
+#[derive(Debug, Default)]
+pub struct References(Vec<Reference>);
+
+/// One of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Reference {
+    /// Address of the instruction.
+    pub from: u64,
+    /// How.
+    pub via: Via,
+    /// Where to.
+    pub to: u64,
+}
+
+impl References {
+    /// Looks for what leads into one of a few ranges, as far as that is wanted.
+    ///
+    /// # Errors
+    /// Those of [`code`]; there are absurdly many.
+    pub fn find(
+        elf: &Elf,
+        ranges: &[Range<u64>],
+        is_wanted: impl Fn(u64) -> bool,
+        deadline: Deadline,
+    ) -> Result<Self, Error> {
+        let mut found = Vec::new();
+        code(elf, deadline, |window| {
+            // What begins in the last byte has its distance behind it.
+            let end = window.bytes.len().min(window.now.end + 2);
+            for start in (window.now.start..end).step_by(BLOCK) {
+                let block = start..(start + BLOCK).min(end);
+                if !ranges.iter().any(|range| leads_into(window, &block, range)) {
+                    continue;
+                }
+                let references = block.filter_map(|at| reference(window, at));
+                let is_inside = |to| ranges.iter().any(|range| range.contains(&to));
+                found.extend(references.filter(|each| is_inside(each.to) && is_wanted(each.to)));
             }
+            if found.len() > MOST {
+                return Err(Error::TooLarge);
+            }
+            Ok(())
+        })?;
+        Ok(Self(found))
+    }
+
+    /// Each of them.
+    pub fn iter(&self) -> impl Iterator<Item = Reference> {
+        self.0.iter().copied()
+    }
+
+    /// Adds others.
+    pub fn extend(&mut self, others: Self) {
+        self.0.extend(others.0);
+    }
+}
+
+/// Whether any four bytes that begin in a block are a distance into a range: next to none are, whatever
+/// instruction they belong to. Without branches, and words side by side, so that compilers make vector
+/// instructions of it.
+fn leads_into(window: &Window, block: &Range<usize>, range: &Range<u64>) -> bool {
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "what is the same modulo 2^32 is looked at again"
+    )]
+    let low = |address: u64| address as u32;
+    let length = range.end.saturating_sub(range.start);
+    let length = u32::try_from(length).unwrap_or(u32::MAX);
+    (0..4).any(|phase| {
+        let start = block.start + phase;
+        let end = window.bytes.len().min(block.end + 3);
+        let words = window.bytes.get(start..end).unwrap_or_default();
+        let first = low(window.address_of(start + 4)).wrapping_sub(low(range.start));
+        let mut any = false;
+        for (index, word) in (0_u32..).zip(words.chunks_exact(4)) {
+            let distance = u32::from_le_bytes([word[0], word[1], word[2], word[3]]);
+            any |= first.wrapping_add(4 * index).wrapping_add(distance) < length;
         }
+        any
+    })
+}
+
+/// The instruction whose distance begins there.
+fn reference(window: &Window, at: usize) -> Option<Reference> {
+    let (via, length) = match window.bytes.get(at.checked_sub(2)?..at)? {
+        [_, 0xe8] => (Via::Call, 1),
+        [_, 0xe9] => (Via::Jump, 1),
+        [0x0f, 0x80..=0x8f] => (Via::Branch, 2),
+        _ => return None,
+    };
+    let from = at - length;
+    window.now.contains(&from).then_some(())?;
+    Some(Reference {
+        from: window.address_of(from),
+        via,
+        to: window.relative(at)?,
     })
 }

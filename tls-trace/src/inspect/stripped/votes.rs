@@ -134,6 +134,7 @@ pub fn count(elf: &Elf, names: &Names, deadline: Deadline) -> Result<Votes, Erro
                 }
             }
         }
+        Ok(())
     })?;
     Ok(Votes {
         arguments: arguments.vote(),
