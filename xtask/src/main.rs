@@ -4,6 +4,7 @@ mod bench;
 mod ebpf;
 mod matrix;
 mod offsets;
+mod precision;
 mod process;
 mod rollout;
 mod setup;
@@ -43,6 +44,8 @@ enum Task {
     Bench(bench::Arguments),
     /// Set up, build, and let every TLS program shake hands with every other (docs/compatibility.md).
     Matrix(matrix::Arguments),
+    /// Build, download, and count what `tls-trace inspect` gets right without symbols (docs/stripped.md).
+    Precision(precision::Arguments),
     /// Set up, build, and print what delay and loss do to handshakes (docs/netem.md), from a VM.
     Netem,
     /// Set up, build, and replace gRPC servers under load, well and badly (docs/rollout.md).
@@ -90,6 +93,7 @@ fn run(task: Task) -> Result<ExitCode> {
         Task::Test(arguments) => arguments.run(&root),
         Task::Bench(arguments) => arguments.run(&root),
         Task::Matrix(arguments) => arguments.run(&root),
+        Task::Precision(arguments) => arguments.run(&root),
         Task::Netem => test::netem(&root),
         Task::Rollout => rollout::run(&root),
         Task::Run { arguments } => {

@@ -55,14 +55,18 @@ pub fn download(root: &Path) -> Result<()> {
         let name = format!("{package}-{version}");
         let what = format!("{name}, OpenSSL {openssl}");
         provide(&folder.join(&name), &what, |scratch| {
-            python(package, version, scratch)
+            // Any that is old enough for all of them; nothing of it is run but its OpenSSL.
+            python(package, version, "3.9.18", scratch)
         })?;
     }
     Ok(())
 }
 
 /// Makes a folder whole or not at all.
-fn provide(folder: &Path, what: &str, fill: impl Fn(&Path) -> Result<()>) -> Result<()> {
+///
+/// # Errors
+/// The folder cannot be written to.
+pub fn provide(folder: &Path, what: &str, fill: impl Fn(&Path) -> Result<()>) -> Result<()> {
     if folder.is_dir() {
         return Ok(());
     }
@@ -120,12 +124,17 @@ fn fetch(url: &str, file: &Path) -> Result<()> {
     process::run_quietly(curl.arg(file).arg(url))
 }
 
-fn python(package: &str, version: &str, folder: &Path) -> Result<()> {
+/// Downloads and unpacks what a Python package has for a version of Python.
+///
+/// # Errors
+/// pip fails.
+pub fn python(package: &str, version: &str, python: &str, folder: &Path) -> Result<()> {
     let mut pip = Command::new("pip");
     pip.args(["download", "--quiet", "--no-deps", "--only-binary=:all:"]);
-    // Any that is old enough for all of them; nothing of it is run but its OpenSSL.
-    pip.args(["--python-version", "3.9.18"]);
+    pip.args(["--python-version", python]);
     for platform in [
+        "manylinux1",
+        "manylinux2010",
         "manylinux2014",
         "manylinux_2_17",
         "manylinux_2_28",

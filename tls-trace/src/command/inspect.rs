@@ -32,7 +32,7 @@ pub struct Inspect {
     #[arg(long)]
     json: bool,
 
-    /// Look as if the files had no symbols
+    /// Look as if the files had no symbols, and for BoringSSL even where no string tells of TLS
     #[arg(long)]
     without_symbols: bool,
 }

@@ -268,19 +268,19 @@ pub fn inspect(file: &File) -> Result<Inspection, Error> {
 pub fn inspect_source(source: &dyn ReadAt, limits: Limits) -> Result<Inspection, Error> {
     let elf = Elf::parse(Reader::new(source, limits))?;
     let symbols = Symbols::find(&elf, names()?)?;
-    inspect_elf(&elf, &symbols)
+    inspect_elf(&elf, &symbols, false)
 }
 
-/// Inspects a file as if it had no symbols.
+/// Inspects a file as if it had no symbols; looks for BoringSSL even where no string tells of TLS.
 ///
 /// # Errors
 /// Those of [`inspect`].
 pub fn inspect_without_symbols(file: &File) -> Result<Inspection, Error> {
     let elf = Elf::parse(Reader::new(file, Limits::default()))?;
-    inspect_elf(&elf, &Symbols::default())
+    inspect_elf(&elf, &Symbols::default(), true)
 }
 
-fn inspect_elf(elf: &Elf, symbols: &Symbols) -> Result<Inspection, Error> {
+fn inspect_elf(elf: &Elf, symbols: &Symbols, anywhere: bool) -> Result<Inspection, Error> {
     let mut libraries = Vec::new();
     libraries.extend(openssl::ssl(elf, symbols)?);
     libraries.extend(openssl::crypto(elf, symbols)?);
@@ -288,7 +288,8 @@ fn inspect_elf(elf: &Elf, symbols: &Symbols) -> Result<Inspection, Error> {
     libraries.extend(gnutls::find(elf, symbols)?);
     libraries.extend(go::find(elf, names()?)?);
     let mut coverage = coverage::of(elf, symbols, &libraries)?;
-    let stripped = coverage.may_be_boringssl().then(|| stripped::find(elf));
+    let may_be = anywhere || coverage.may_be_boringssl();
+    let stripped = may_be.then(|| stripped::find(elf));
     let stripped = stripped.flatten();
     if let Some(found) = &stripped
         && let Some(library) = found.library(elf)?
