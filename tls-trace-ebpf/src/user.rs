@@ -1,6 +1,6 @@
 //! Memory of the current process.
 
-use core::ffi::c_void;
+use core::{ffi::c_void, ptr};
 
 use aya_ebpf::helpers::{
     bpf_probe_read_user, generated::bpf_probe_read_user as bpf_probe_read_user_raw,
@@ -18,6 +18,31 @@ pub fn field<T: Copy>(base: u64, offset: u32) -> Option<T> {
     unsafe { bpf_probe_read_user(address) }.ok()
 }
 
+/// Which fields of a session could be read, as a record says it.
+///
+/// In the record itself, by volatile access: a sum in a register would differ on every way through the
+/// program, and the verifier of Linux 6.1 walks all of them, twice as many for each field.
+pub struct Fields<'a>(&'a mut u32);
+
+impl<'a> Fields<'a> {
+    /// Begins with those.
+    #[inline(always)]
+    pub fn new(word: &'a mut u32, first: u32) -> Self {
+        *word = first;
+        Self(word)
+    }
+
+    /// Adds one.
+    #[inline(always)]
+    pub fn add(&mut self, bit: u32) {
+        let word = ptr::from_mut(self.0);
+        // SAFETY: a reference, read and written by this program alone.
+        let known = unsafe { ptr::read_volatile(word) };
+        // SAFETY: as above.
+        unsafe { ptr::write_volatile(word, known | bit) };
+    }
+}
+
 /// Copies that many bytes, as far as they fit; whether there were any to be read.
 #[expect(
     clippy::cast_possible_truncation,
@@ -32,7 +57,7 @@ pub fn copy<const N: usize>(to: &mut [u8; N], from: u64, length: u64) -> bool {
     // of the object `wire`.
     let last = length - 1;
     // SAFETY: a local variable.
-    let last = unsafe { core::ptr::read_volatile(&raw const last) };
+    let last = unsafe { ptr::read_volatile(&raw const last) };
     let size = (last.min(N as u64 - 1) + 1) as u32;
     // SAFETY: room for `size` bytes; the helper checks the address and does not fault.
     let result =

@@ -32,7 +32,7 @@ use tls_trace_common::{
 };
 use tls_trace_ebpf::{
     session::{self, Session, Told},
-    user::{copy, field, random, text},
+    user::{Fields, copy, field, random, text},
 };
 
 /// `ERR_LIB_SSL` (include/openssl/err.h).
@@ -201,21 +201,20 @@ fn tell(active: Active, told: Told) {
         if unknown_place && copy(&mut record.sample, s3, SAMPLE as u64) {
             record.sample_length = SAMPLE as u32;
         }
-        let mut fields = 0;
+        let mut fields = Fields::new(&mut record.fields, 0);
         if let Some(server) = field::<u8>(ssl, offsets.server) {
-            fields |= FIELD_SERVER;
+            fields.add(FIELD_SERVER);
             record.server = (u32::from(server) >> (offsets.server_bit & 7)) & 1;
         }
         if let Some(early_data) = field::<u32>(s3, offsets.early_data_reason) {
-            fields |= FIELD_EARLY_DATA;
+            fields.add(FIELD_EARLY_DATA);
             record.early_data = early_data;
         }
         let alpn = text(s3, offsets.alpn, offsets.alpn_length, &mut record.alpn);
         if let Some(length) = alpn {
-            fields |= FIELD_ALPN;
+            fields.add(FIELD_ALPN);
             record.alpn_length = length;
         }
-        record.fields = fields;
     });
 }
 

@@ -33,7 +33,7 @@ use tls_trace_common::{
 use tls_trace_ebpf::{
     session::{self, Session, Told},
     socket,
-    user::{field, random, text},
+    user::{Fields, field, random, text},
 };
 
 /// `GNUTLS_E_FATAL_ALERT_RECEIVED`, without its sign.
@@ -205,23 +205,23 @@ fn tell(call: Call, told: Told) {
         random: random(address, offsets.client_random).unwrap_or([0; 4]),
     };
     session::tell(session, told, |record| {
-        let mut fields = FIELD_STATE;
+        let mut fields = Fields::new(&mut record.fields, FIELD_STATE);
         if let Some(entity @ 1..) = field::<u32>(address, offsets.entity) {
-            fields |= FIELD_SERVER;
+            fields.add(FIELD_SERVER);
             record.server = u32::from(entity == SERVER);
         }
         if let Some(version) = field::<u64>(address, offsets.version)
             .and_then(|version| field::<u32>(version, offsets.version_id))
         {
-            fields |= FIELD_VERSION;
+            fields.add(FIELD_VERSION);
             record.version = version;
         }
         if let Some(resumed) = field::<u8>(address, offsets.resumed) {
-            fields |= FIELD_RESUMED;
+            fields.add(FIELD_RESUMED);
             record.resumed = u32::from(resumed);
         }
         if let Some(flags) = field::<u32>(address, offsets.handshake_flags) {
-            fields |= FIELD_EARLY_DATA;
+            fields.add(FIELD_EARLY_DATA);
             record.early_data = u32::from(flags & EARLY_DATA_ACCEPTED != 0);
         }
         if let Some(alpn) = field::<u64>(address, offsets.alpn) {
@@ -233,11 +233,10 @@ fn tell(call: Call, told: Told) {
                 text(alpn, at, length, &mut record.alpn)
             };
             if let Some(length) = length {
-                fields |= FIELD_ALPN;
+                fields.add(FIELD_ALPN);
                 record.alpn_length = length;
             }
         }
-        record.fields = fields;
     });
 }
 

@@ -37,7 +37,7 @@ use tls_trace_common::{
 use tls_trace_ebpf::{
     kernel::header,
     output::{current_task, send},
-    user::{field, random, text},
+    user::{Fields, field, random, text},
 };
 
 /// `TLS_ST_OK` (include/openssl/ssl.h).
@@ -230,11 +230,11 @@ fn tell(ssl: u64, file: u32, moment: LibraryMoment, reason: u32, flags: u32) {
         record.file = file;
         record.flags = flags;
         record.reserved = 0;
-        let mut fields = 0;
+        let mut fields = Fields::new(&mut record.fields, 0);
         let mut read = |offset, bit| {
             let value = field::<u32>(ssl, offset);
             if value.is_some() {
-                fields |= bit;
+                fields.add(bit);
             }
             value.unwrap_or(0)
         };
@@ -248,15 +248,14 @@ fn tell(ssl: u64, file: u32, moment: LibraryMoment, reason: u32, flags: u32) {
         let alpn = text(s3, offsets.alpn, offsets.alpn_length, &mut record.alpn);
         record.alpn_length = alpn.unwrap_or(0);
         if alpn.is_some() {
-            fields |= FIELD_ALPN;
+            fields.add(FIELD_ALPN);
         }
         let session = field::<u64>(ssl, offsets.session).unwrap_or(0);
         let (at, length) = (offsets.session_alpn, offsets.session_alpn_length);
         let alpn = text(session, at, length, &mut record.session_alpn);
         record.session_alpn_length = alpn.unwrap_or(0);
         if alpn.is_some() {
-            fields |= FIELD_SESSION_ALPN;
+            fields.add(FIELD_SESSION_ALPN);
         }
-        record.fields = fields;
     });
 }

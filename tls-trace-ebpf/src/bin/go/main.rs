@@ -37,7 +37,7 @@ use tls_trace_ebpf::{
     kernel::header,
     output::{current_task, send},
     socket,
-    user::{copy, field},
+    user::{Fields, copy, field},
 };
 
 /// Where `struct pt_regs` has the registers that Go's ABI uses (`src/cmd/compile/abi-internal.md`), in
@@ -294,32 +294,31 @@ impl Hit {
             } else {
                 0
             };
-            let mut fields = FIELD_STATE;
+            let mut fields = Fields::new(&mut record.fields, FIELD_STATE);
             let version = field::<u16>(connection, offsets.version);
             if version.is_some() {
-                fields |= FIELD_VERSION;
+                fields.add(FIELD_VERSION);
             }
             record.version = version.map_or(0, u32::from);
             let client = field::<u8>(connection, offsets.is_client);
             if client.is_some() {
-                fields |= FIELD_SERVER;
+                fields.add(FIELD_SERVER);
             }
             record.server = client.map_or(0, |client| u32::from(client == 0));
             let resumed = field::<u8>(connection, offsets.resumed);
             if resumed.is_some() {
-                fields |= FIELD_RESUMED;
+                fields.add(FIELD_RESUMED);
             }
             record.resumed = resumed.map_or(0, u32::from);
             record.alpn_length = 0;
             if let Some(alpn) = field::<Slice>(connection, offsets.alpn) {
                 if alpn.length == 0 {
-                    fields |= FIELD_ALPN;
+                    fields.add(FIELD_ALPN);
                 } else if copy(&mut record.alpn, alpn.data, alpn.length) {
-                    fields |= FIELD_ALPN;
+                    fields.add(FIELD_ALPN);
                     record.alpn_length = length(alpn);
                 }
             }
-            record.fields = fields;
         });
     }
 }
