@@ -12,6 +12,7 @@ use crate::{
     probe::{
         btf::{Btf, BtfError},
         hook::{Target, UprobeKind},
+        sys,
     },
 };
 
@@ -37,6 +38,8 @@ pub struct Kernel {
     pub cgroup: Result<PathBuf, String>,
     /// kprobes can be created, or why not.
     kprobes: Availability,
+    /// `uprobe_multi` links can be created, or why not.
+    uprobe_multi: Availability,
     /// Text of /proc/kallsyms, some 10 MB, where kprobes need it and it is readable.
     functions: Option<String>,
 }
@@ -59,6 +62,7 @@ impl Kernel {
                 .then(|| fs::read_to_string("/proc/kallsyms").ok())
                 .flatten(),
             kprobes,
+            uprobe_multi: uprobe_multi(),
         }
     }
 
@@ -76,9 +80,7 @@ impl Kernel {
                 Ok(_) => Availability::Yes,
                 Err(reason) => Availability::No(reason.clone()),
             },
-            Target::Library(UprobeKind::Multi) => {
-                Availability::Unknown("only trying tells".to_owned())
-            }
+            Target::Library(UprobeKind::Multi) => self.uprobe_multi.clone(),
             Target::Library(UprobeKind::Perf) => uprobes(),
         }
     }
@@ -238,6 +240,16 @@ fn check_cgroup(path: &Path) -> Result<PathBuf, String> {
         Ok(path.to_owned())
     } else {
         Err(format!("{} is not a cgroup v2 directory", path.display()))
+    }
+}
+
+fn uprobe_multi() -> Availability {
+    match sys::has_uprobe_multi() {
+        Ok(true) => Availability::Yes,
+        Ok(false) => {
+            Availability::No("this kernel has no uprobe_multi links (Linux 6.6)".to_owned())
+        }
+        Err(error) => Availability::Unknown(error.to_string()),
     }
 }
 

@@ -5,12 +5,13 @@
 use std::{
     ffi::CStr,
     io,
-    os::fd::{AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd, RawFd},
+    os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd, RawFd},
 };
 
 use aya_obj::generated::{
-    BPF_F_UPROBE_MULTI_RETURN, bpf_attach_type::BPF_TRACE_UPROBE_MULTI, bpf_attr, bpf_cmd,
-    bpf_insn, bpf_prog_type::BPF_PROG_TYPE_KPROBE,
+    BPF_ALU64, BPF_EXIT, BPF_F_UPROBE_MULTI_RETURN, BPF_JMP, BPF_MOV,
+    bpf_attach_type::BPF_TRACE_UPROBE_MULTI, bpf_attr, bpf_cmd, bpf_insn,
+    bpf_prog_type::BPF_PROG_TYPE_KPROBE,
 };
 
 /// Bytes of the verifier's log; it is asked for only after a refusal.
@@ -79,15 +80,20 @@ pub(super) fn link(program: BorrowedFd<'_>, probes: Probes<'_>) -> io::Result<Ow
 }
 
 /// Whether the kernel has `uprobe_multi` links: a directory is refused as such by those that have,
-/// and the whole call by those that have not.
-pub(super) fn supported(program: BorrowedFd<'_>) -> Result<bool, io::Error> {
+/// and the whole call by those that have not. Asked with a program that does nothing: verifying one that does
+/// takes much longer.
+///
+/// # Errors
+/// Not even that program can be loaded; the kernel refuses for another reason.
+pub(super) fn has_uprobe_multi() -> Result<bool, LoadError> {
+    let program = load(&nothing(), c"GPL")?;
     let directory = Probes {
         path: c"/",
         offsets: &[0],
         cookies: &[0],
         at_return: false,
     };
-    judge(link(program, directory).map(drop))
+    Ok(judge(link(program.as_fd(), directory).map(drop))?)
 }
 
 fn judge(attempt: io::Result<()>) -> Result<bool, io::Error> {
@@ -133,6 +139,16 @@ fn link_attr(program: BorrowedFd<'_>, probes: Probes<'_>) -> io::Result<bpf_attr
     Ok(attr)
 }
 
+/// `r0 = 0; exit`.
+fn nothing() -> [bpf_insn; 2] {
+    [BPF_ALU64 | BPF_MOV, BPF_JMP | BPF_EXIT].map(|code| {
+        // SAFETY: a struct of integers, for which zero is a value.
+        let mut instruction: bpf_insn = unsafe { std::mem::zeroed() };
+        instruction.code = code.to_le_bytes()[0];
+        instruction
+    })
+}
+
 fn zeroed() -> bpf_attr {
     // SAFETY: a union of integers, for which zero is a value.
     unsafe { std::mem::zeroed() }
@@ -167,8 +183,6 @@ fn objection(log: &str) -> &str {
 
 #[cfg(test)]
 mod tests {
-    use std::os::fd::AsFd as _;
-
     use super::*;
 
     #[test]

@@ -32,9 +32,6 @@ pub enum UprobeError {
     /// The object lacks a program, or it is not loaded.
     #[error("there is no program '{0}'")]
     NoProgram(&'static str),
-    /// The kernel lacks the kind of link.
-    #[error("this kernel has no uprobe_multi links (Linux 6.6)")]
-    NoMulti,
     /// A program does not load.
     #[error("{0}")]
     Load(String),
@@ -101,7 +98,7 @@ impl Multi {
     /// Loads a program.
     ///
     /// # Errors
-    /// The kernel has no such links or refuses the program.
+    /// The kernel refuses the program.
     pub(super) fn load(&mut self, name: &'static str) -> Result<(), UprobeError> {
         let program = self.object.programs.get(name);
         let program = program.ok_or(UprobeError::NoProgram(name))?;
@@ -110,9 +107,6 @@ impl Multi {
         let at_return = matches!(program.section, ProgramSection::URetProbe { .. });
         let loaded = sys::load(&function.instructions, &program.license)
             .map_err(|error| UprobeError::Load(error.to_string()))?;
-        if self.programs.is_empty() && !sys::supported(loaded.as_fd())? {
-            return Err(UprobeError::NoMulti);
-        }
         let loaded = Loaded {
             program: loaded,
             at_return,
