@@ -125,15 +125,22 @@ impl View<'_> {
                 ..self.finding(Cause::Http1OnH2, at, fact.to_owned())
             });
         }
-        if self.server_closed() && self.case.close.cause != Cause::ResetLinger {
+        // A server that answers the client's goodbye may be the first to close TCP.
+        let left = self.case.first_to_leave();
+        let by_app = self.case.close.layer == Layer::App;
+        let by = |end| by_app && left == self.case.initiator(end, Layer::App);
+        if by(other(self.case.client())) && self.case.close.cause != Cause::ResetLinger {
             let fact = "server closed before it sent SETTINGS";
             return Some(self.finding(Cause::H2ClosedBeforeSettings, preface_at, fact.to_owned()));
         }
-        (self.client_closed() && silence >= SILENCE_MS).then(|| {
+        (by(self.case.client()) && silence >= SILENCE_MS).then(|| {
             let fact = format!(
                 "no SETTINGS from the server for {silence:.0} ms after the client's preface"
             );
-            self.finding(Cause::H2SettingsTimeout, preface_at, fact)
+            Finding {
+                initiator: left,
+                ..self.finding(Cause::H2SettingsTimeout, preface_at, fact)
+            }
         })
     }
 

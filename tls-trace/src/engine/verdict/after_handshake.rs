@@ -4,12 +4,12 @@ use super::{Case, Judgement, by_alert, by_library, capture_gap};
 use crate::{
     engine::{
         close::{self, Layer},
-        handshake::{Handshake, Party, other},
+        handshake::{Handshake, other},
         http2,
         moment::ms_between,
     },
     event::End,
-    report::{Cause, CloseKind, Confidence, Initiator, Outcome, Phase},
+    report::{Cause, CloseKind, Confidence, Outcome, Phase},
 };
 
 /// A client that leaves this soon after the handshake, in milliseconds, left because of the handshake.
@@ -60,7 +60,7 @@ pub(super) fn judge(case: &Case, tls: &Handshake) -> Judgement {
             phase if phase >= Phase::Established => Confidence::Certain,
             _ => Confidence::Likely,
         };
-        let initiator = first_to_leave(case, tls);
+        let initiator = case.first_to_leave();
         return judgement(Outcome::Established, initiator, Cause::None, confidence);
     }
     let why = match close.cause {
@@ -112,7 +112,7 @@ fn alpn_rejected(case: &Case, tls: &Handshake) -> bool {
     });
     // A server that answers the goodbye may be the first to close TCP.
     let client = case.initiator(case.client(), Layer::App);
-    let by_client = close.layer == Layer::App && first_to_leave(case, tls) == client;
+    let by_client = close.layer == Layer::App && case.first_to_leave() == client;
     let only_http2 = tls.hello.as_ref().is_some_and(|hello| {
         let mut offered = hello.alpn.iter();
         offered.all(|name| matches!(name.as_str(), "h2" | "grpc-exp"))
@@ -130,24 +130,6 @@ fn unconfirmed(case: &Case, tls: &Handshake, server: End) -> bool {
     let by_server = close.by == Some(server) && (!close.fin_first || !tls.flight.bare || killed);
     let cut = close.kind == CloseKind::Timeout || close.layer == Layer::Network;
     silent && (by_server || cut)
-}
-
-/// Who said `close_notify` first has ended it, whoever was faster to close TCP then.
-fn first_to_leave(case: &Case, tls: &Handshake) -> Initiator {
-    match tls.first_goodbye() {
-        Some((party, at)) if case.close.by.is_some() => {
-            let end = match party {
-                Party::Client => case.client(),
-                Party::Server => other(case.client()),
-            };
-            if case.left_before(other(end), at) {
-                case.closer()
-            } else {
-                case.initiator(end, Layer::App)
-            }
-        }
-        _ => case.closer(),
-    }
 }
 
 fn ended_gracefully(case: &Case, tls: &Handshake) -> bool {

@@ -10,7 +10,7 @@ use super::{
     alert,
     close::{Close, Layer, PeerEnd},
     connection::Connection,
-    handshake::{Handshake, other, sender},
+    handshake::{Handshake, Party, other, sender},
     moment::Moment,
 };
 use crate::{
@@ -124,6 +124,29 @@ impl Case<'_> {
         match self.close.by {
             Some(by) => self.initiator(by, self.close.layer),
             None => Initiator::Unknown,
+        }
+    }
+
+    /// Who said `close_notify` first has ended it, whoever was faster to close TCP then.
+    pub(super) fn first_to_leave(&self) -> Initiator {
+        let goodbye = self
+            .connection
+            .tls
+            .as_deref()
+            .and_then(Handshake::first_goodbye);
+        match goodbye {
+            Some((party, at)) if self.close.by.is_some() => {
+                let end = match party {
+                    Party::Client => self.client(),
+                    Party::Server => other(self.client()),
+                };
+                if self.left_before(other(end), at) {
+                    self.closer()
+                } else {
+                    self.initiator(end, Layer::App)
+                }
+            }
+            _ => self.closer(),
         }
     }
 
