@@ -55,14 +55,22 @@ const SLOWNESS: &str = "8";
 
 const TIMEOUT: Duration = Duration::from_secs(30 * 60);
 
-/// What needs no second kernel beside this machine's: it reads bytes, files and libraries.
+/// What needs no third kernel beside this machine's and 6.1: it reads bytes, files and libraries, and probes
+/// libraries by the `uprobe_multi` links that 6.12 has like this machine's kernel.
 pub const ON_ANY_KERNEL: &[&str] = &[
     "boringssl",
+    "captures",
     "daemon",
+    "early_data",
+    "envoy",
+    "gnutls",
     "libraries",
+    "library",
+    "node",
     "not_tls",
     "offsets",
     "preface",
+    "proxies",
     "wire_only",
 ];
 
