@@ -62,8 +62,9 @@ impl Expected {
             cause: Cause::None,
             confidence: Confidence::Certain,
             notices: Vec::new(),
+            // A peer that is this slow to answer has segments sent again.
             possible_notices: if is_slow() {
-                vec![Notice::SlowHandshake]
+                vec![Notice::SlowHandshake, Notice::ClientHelloRetransmitted]
             } else {
                 Vec::new()
             },
