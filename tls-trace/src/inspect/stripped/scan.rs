@@ -109,25 +109,30 @@ impl References {
         is_wanted: impl Fn(u64) -> bool,
         deadline: Deadline,
     ) -> Result<Self, Error> {
-        let mut found = Vec::new();
+        let mut found = Self::default();
         code(elf, deadline, |window| {
-            // What begins in the last byte has its distance behind it.
-            let end = window.bytes.len().min(window.now.end + 2);
-            for start in (window.now.start..end).step_by(BLOCK) {
-                let block = start..(start + BLOCK).min(end);
-                if !ranges.iter().any(|range| leads_into(window, &block, range)) {
-                    continue;
-                }
-                let references = block.filter_map(|at| reference(window, at));
-                let is_inside = |to| ranges.iter().any(|range| range.contains(&to));
-                found.extend(references.filter(|each| is_inside(each.to) && is_wanted(each.to)));
-            }
-            if found.len() > MOST {
+            found.look(window, ranges, &is_wanted);
+            if found.0.len() > MOST {
                 return Err(Error::TooLarge);
             }
             Ok(())
         })?;
-        Ok(Self(found))
+        Ok(found)
+    }
+
+    fn look(&mut self, window: &Window, ranges: &[Range<u64>], is_wanted: impl Fn(u64) -> bool) {
+        // What begins in the last byte has its distance behind it.
+        let end = window.bytes.len().min(window.now.end + 2);
+        for start in (window.now.start..end).step_by(BLOCK) {
+            let block = start..(start + BLOCK).min(end);
+            if !ranges.iter().any(|range| leads_into(window, &block, range)) {
+                continue;
+            }
+            let references = block.filter_map(|at| reference(window, at));
+            let is_inside = |to| ranges.iter().any(|range| range.contains(&to));
+            self.0
+                .extend(references.filter(|each| is_inside(each.to) && is_wanted(each.to)));
+        }
     }
 
     /// Each of them.
@@ -168,10 +173,10 @@ fn leads_into(window: &Window, block: &Range<usize>, range: &Range<u64>) -> bool
 
 /// The instruction whose distance begins there.
 fn reference(window: &Window, at: usize) -> Option<Reference> {
-    let (via, length) = match window.bytes.get(at.checked_sub(2)?..at)? {
-        [_, 0xe8] => (Via::Call, 1),
-        [_, 0xe9] => (Via::Jump, 1),
-        [0x0f, 0x80..=0x8f] => (Via::Branch, 2),
+    let (via, length) = match window.bytes.get(..at)? {
+        [.., 0xe8] => (Via::Call, 1),
+        [.., 0xe9] => (Via::Jump, 1),
+        [.., 0x0f, 0x80..=0x8f] => (Via::Branch, 2),
         _ => return None,
     };
     let from = at - length;
@@ -181,4 +186,74 @@ fn reference(window: &Window, at: usize) -> Option<Reference> {
         via,
         to: window.relative(at)?,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const ADDRESS: u64 = 0x10_0000;
+
+    /// One instruction after the other, as slow as can be.
+    fn plainly(window: &Window, ranges: &[Range<u64>]) -> Vec<Reference> {
+        let one = |from: usize| {
+            let (via, distance) = match (window.bytes[from], window.bytes.get(from + 1)) {
+                (0xe8, _) => (Via::Call, from + 1),
+                (0xe9, _) => (Via::Jump, from + 1),
+                (0x0f, Some(0x80..=0x8f)) => (Via::Branch, from + 2),
+                _ => return None,
+            };
+            let reference = Reference {
+                from: window.address_of(from),
+                via,
+                to: window.relative(distance)?,
+            };
+            let is_inside = ranges.iter().any(|range| range.contains(&reference.to));
+            is_inside.then_some(reference)
+        };
+        window.now.clone().filter_map(one).collect()
+    }
+
+    /// Code in which next to everything is, or looks like, a reference to somewhere near.
+    fn code() -> impl Strategy<Value = Vec<u8>> {
+        let opcode = prop_oneof![
+            Just(vec![0xe8]),
+            Just(vec![0xe9]),
+            (0x80_u8..0x90).prop_map(|second| vec![0x0f, second]),
+            prop::collection::vec(any::<u8>(), 0..4),
+        ];
+        let piece = (opcode, -2000_i32..2000).prop_map(|(mut bytes, distance)| {
+            bytes.extend(distance.to_le_bytes());
+            bytes
+        });
+        prop::collection::vec(piece, 0..200).prop_map(|pieces| pieces.concat())
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_is_overlooked(
+            bytes in code(),
+            (before, after) in (0_usize..80, 0_usize..300),
+            starts in prop::collection::vec((0_u64..2000, 1_u64..400), 1..4),
+        ) {
+            let end = bytes.len().saturating_sub(after);
+            let window = Window {
+                address: ADDRESS,
+                bytes: &bytes,
+                now: before.min(end)..end,
+            };
+            let ranges = starts.into_iter().map(|(start, length)| {
+                let start = ADDRESS - 500 + start;
+                start..start + length
+            });
+            let ranges: Vec<_> = ranges.collect();
+            let mut found = References::default();
+            found.look(&window, &ranges, |_| true);
+            let mut found = found.0;
+            found.sort_by_key(|each| each.from);
+            prop_assert_eq!(found, plainly(&window, &ranges));
+        }
+    }
 }
