@@ -39,16 +39,11 @@ impl Arguments {
         build.args(["--package", "tls-trace", "--package", PACKAGE, "--bins"]);
         process::run(&mut build)?;
         let programs = ebpf::target_dir(root).join("release");
-        let status = Command::new(programs.join("bench"))
-            .env("TLS_TRACE_BIN", programs.join("tls-trace"))
-            .env("TLS_TRACE_EMPTY_OBJECT", empty)
-            .args(self.arguments)
-            .status()
-            .context("cannot run the measurements")?;
-        Ok(if status.success() {
-            ExitCode::SUCCESS
-        } else {
-            ExitCode::FAILURE
-        })
+        process::end_with(
+            Command::new(programs.join("bench"))
+                .env("TLS_TRACE_BIN", programs.join("tls-trace"))
+                .env("TLS_TRACE_EMPTY_OBJECT", empty)
+                .args(self.arguments),
+        )
     }
 }

@@ -7,7 +7,7 @@ use std::{
     process::{Command, ExitCode},
 };
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 
 use crate::{ebpf, process, setup};
 
@@ -57,15 +57,7 @@ impl Arguments {
                 .arg("--write")
                 .arg(root.join("docs/compatibility.md"));
         }
-        let status = matrix
-            .args(self.arguments)
-            .status()
-            .context("cannot run the matrix")?;
-        Ok(if status.success() {
-            ExitCode::SUCCESS
-        } else {
-            ExitCode::FAILURE
-        })
+        process::end_with(matrix.args(self.arguments))
     }
 }
 

@@ -5,7 +5,7 @@ use std::{
     ffi::OsStr,
     io::{BufRead as _, BufReader},
     path::{Path, PathBuf},
-    process::{Command, ExitStatus, Stdio},
+    process::{Command, ExitCode, ExitStatus, Stdio},
 };
 
 use anyhow::{Context as _, Result, ensure};
@@ -25,6 +25,21 @@ pub fn run(command: &mut Command) -> Result<()> {
     let status = command.status().with_context(|| cannot_run(command))?;
     ensure!(status.success(), "{} failed: {status}", name(command));
     Ok(())
+}
+
+/// Runs a program that this one ends with: its failure is this one's.
+///
+/// # Errors
+/// It cannot be started.
+pub fn end_with(command: &mut Command) -> Result<ExitCode> {
+    let status = command
+        .status()
+        .with_context(|| format!("cannot run {}", command.get_program().display()))?;
+    Ok(if status.success() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
 }
 
 /// Runs a program; what it prints is shown only if it fails.

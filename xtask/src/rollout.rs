@@ -5,7 +5,7 @@ use std::{
     process::{Command, ExitCode},
 };
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 
 use crate::{ebpf, process, setup};
 
@@ -21,14 +21,9 @@ pub fn run(root: &Path) -> Result<ExitCode> {
     build.args(["build", "--quiet", "--package", "tls-trace-tests"]);
     process::run(build.args(["--package", "tls-trace", "--bins"]))?;
     let programs = ebpf::target_dir(root).join("debug");
-    let status = Command::new(programs.join("rollout"))
-        .env("TLS_TRACE_BIN", programs.join("tls-trace"))
-        .env("TLS_TRACE_GHZ", ghz)
-        .status()
-        .context("cannot run the rollout")?;
-    Ok(if status.success() {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    })
+    process::end_with(
+        Command::new(programs.join("rollout"))
+            .env("TLS_TRACE_BIN", programs.join("tls-trace"))
+            .env("TLS_TRACE_GHZ", ghz),
+    )
 }
