@@ -21,7 +21,8 @@ const HELLO_RETRY_REQUEST: &str =
 /// `pre_shared_key` (RFC 8446 §4.2).
 const PRE_SHARED_KEY: u16 = 41;
 
-const FIELDS: [&str; 20] = [
+const FIELDS: [&str; 21] = [
+    "tcp.stream",
     "ip.src",
     "ip.dst",
     "ipv6.src",
@@ -95,20 +96,38 @@ fn in_order(alerts: &[tls_trace::report::Alert]) -> Vec<(u8, u8)> {
         .collect()
 }
 
-/// Handshakes with servers at these ports, by the addresses of client and server.
+/// Addresses of client and server, and how many connections had the same before: a client's port is taken again.
+pub type Ends = (SocketAddr, SocketAddr, usize);
+
+/// By their ends, connections in the order of time.
+pub fn by_ends<T>(
+    connections: impl IntoIterator<Item = (SocketAddr, SocketAddr, T)>,
+) -> BTreeMap<Ends, T> {
+    let mut found = BTreeMap::new();
+    let mut before: BTreeMap<_, usize> = BTreeMap::new();
+    for (client, server, connection) in connections {
+        let number = before.entry((client, server)).or_default();
+        found.insert((client, server, *number), connection);
+        *number += 1;
+    }
+    found
+}
+
+/// Handshakes with servers at these ports.
 ///
 /// # Errors
 /// tshark fails, or prints what it does not say it prints.
-pub fn read(capture: &Path, ports: &[u16]) -> Result<BTreeMap<(SocketAddr, SocketAddr), Fields>> {
+pub fn read(capture: &Path, ports: &[u16]) -> Result<BTreeMap<Ends, Fields>> {
     let mut program = Program::new("tshark").args("-n -T fields -E occurrence=a -E aggregator=,");
     for port in ports {
         program = program.args(&format!("-d tcp.port=={port},tls"));
     }
-    program = program.args("-Y").arg("tls and tcp").arg("-r").arg(capture);
+    program = program.args("-Y").arg("tcp").arg("-r").arg(capture);
     for field in FIELDS {
         program = program.arg("-e").arg(field);
     }
-    let mut connections: BTreeMap<_, Connection> = BTreeMap::new();
+    // By the number of the stream: in the order of time.
+    let mut connections: BTreeMap<u32, (SocketAddr, SocketAddr, Connection)> = BTreeMap::new();
     for line in program.run()?.success()?.output.lines() {
         // As root it says on standard error that it should not be.
         let Some(packet) = Packet::parse(line) else {
@@ -116,14 +135,23 @@ pub fn read(capture: &Path, ports: &[u16]) -> Result<BTreeMap<(SocketAddr, Socke
         };
         let source = packet.address(["ip.src", "ipv6.src"], "tcp.srcport")?;
         let destination = packet.address(["ip.dst", "ipv6.dst"], "tcp.dstport")?;
-        if ports.contains(&destination.port()) {
-            let connection = connections.entry((source, destination)).or_default();
+        let of_client = ports.contains(&destination.port());
+        let (client, server) = if of_client {
+            (source, destination)
+        } else {
+            (destination, source)
+        };
+        let stream = packet.number("tcp.stream").context("no stream")?;
+        let (.., connection) = connections
+            .entry(stream)
+            .or_insert_with(|| (client, server, Connection::default()));
+        if of_client {
             connection.client(&packet);
         } else {
-            let connection = connections.entry((destination, source)).or_default();
             connection.server(&packet)?;
         }
     }
+    let mut connections = by_ends(connections.into_values());
     connections.retain(|_, connection| connection.begun);
     Ok(connections
         .into_iter()

@@ -17,7 +17,7 @@ use tls_trace_tests::{
     clients, describe, go, nss,
     program::Program,
     say_skipped, servers, truth_on_wire,
-    tshark::{self, Fields},
+    tshark::{self, Ends, Fields},
     vantage,
 };
 
@@ -200,15 +200,9 @@ fn rustls(role: &str, place: &str) -> Program {
     Program::at(program).arg(role).arg(place)
 }
 
-/// By the addresses of client and server.
-fn by_ends(
-    reports: Vec<Arc<Report>>,
-    role: Role,
-) -> BTreeMap<(SocketAddr, SocketAddr), Arc<Report>> {
+fn by_ends(reports: Vec<Arc<Report>>, role: Role) -> BTreeMap<Ends, Arc<Report>> {
     let reports = reports.into_iter().filter(|report| report.role == role);
-    reports
-        .map(|report| ((report.local, report.remote), report))
-        .collect()
+    tshark::by_ends(reports.map(|report| (report.local, report.remote, report)))
 }
 
 /// What tshark reads otherwise.
