@@ -15,6 +15,7 @@ use crate::probe::{
     STUB,
     hook::{BackEnd, HOOKS, Hook, HookReport, HookState, Object, Target, UprobeKind},
     kernel::{Availability, Kernel},
+    left_out::LeftOut,
     uprobe::{Multi, UprobeError},
 };
 
@@ -36,6 +37,8 @@ pub struct Attached {
     pub objects: Vec<AttachedObject>,
     /// How each hook ended, in the order of the table.
     pub hooks: Vec<HookReport>,
+    /// Runs of their programs that the kernel left out.
+    pub left_out: LeftOut,
 }
 
 /// A loaded object with at least one program attached.
@@ -97,6 +100,9 @@ impl Attached {
                     required: hook.required,
                     state,
                 });
+            }
+            if let Ok(loaded) = &loaded {
+                attached.left_out.watch(&loaded.ebpf);
             }
             attached.objects.extend(loaded.ok());
         }

@@ -73,9 +73,10 @@ pub enum LiveError {
 /// Records lost before they became events.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Lost {
-    /// Where: `ring_buffer` (full), `storage` (socket storage), `decode` (not a record).
+    /// Where: `program` (not run), `ring_buffer` (full), `storage` (socket storage), `decode` (not a record).
     pub stage: &'static str,
-    /// Which family: `socket`, `signal`, `segment`, `library`, `tail`.
+    /// Which family: `socket`, `signal`, `segment`, `library`, `tail`; or `recursion`, the program would have
+    /// interrupted itself.
     pub reason: &'static str,
     /// How many since the start.
     pub count: u64,
@@ -296,6 +297,11 @@ impl Live {
             count: sum(slot),
         };
         vec![
+            Lost {
+                stage: "program",
+                reason: "recursion",
+                count: self.attached.left_out.count(),
+            },
             ring_buffer("socket", abi::Lost::SOCKET),
             ring_buffer("signal", abi::Lost::SIGNAL),
             ring_buffer("segment", abi::Lost::SEGMENT),
