@@ -8,7 +8,9 @@ use tls_trace::report::{
     Cause, Confidence, Initiator, Notice, Outcome, Phase, Report, Role, Sender,
 };
 use tls_trace_tests::{
-    Case, Expected, both, describe,
+    Case, Expected, both,
+    certificates::Certificates,
+    clients, describe,
     grpc::{self, Build},
     seconds, truth,
 };
@@ -183,6 +185,26 @@ fn no_protocol_selected() {
             describe(&report)
         );
         Ok(())
+    });
+}
+
+/// A proxy or a health check that speaks HTTP/1.1: Go's TLS selects nothing, and gRPC hangs up without reading.
+#[test]
+fn client_without_http2_is_refused() {
+    truth(&[grpc::program(), "curl"], |case| {
+        let _server = Build::Now.hooked()?.serve(case.port(), "server")?;
+        let ca = Certificates::shared()?.ca();
+        let curl = clients::curl(case.address(), "/").args(&format!("--http1.1 --cacert {ca}"));
+        ensure!(curl.run()?.success().is_err(), "curl got an answer");
+        case.expect(both(|end| {
+            end.failed(
+                Phase::Finished,
+                Initiator::ServerApp,
+                Cause::AlpnRejectedByApp,
+            )
+            .likely()
+            .notices([Notice::AlpnNotNegotiated])
+        }))
     });
 }
 

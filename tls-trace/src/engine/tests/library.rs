@@ -7,7 +7,7 @@ use super::{
     story::{Story, task},
 };
 use crate::{
-    event::{GoError, GoErrorKind, LibraryEvent, LibraryMoment, LibraryName},
+    event::{GoError, GoErrorKind, LibraryEvent, LibraryMoment, LibraryName, ResetReason},
     report::{Cause, Confidence, EarlyDataOutcome, Initiator, JoinKey, Notice, Outcome},
 };
 
@@ -449,4 +449,47 @@ fn leaving_without_a_protocol(
     let verdict = &story.report().verdict;
     assert_eq!(verdict.cause, cause);
     assert_eq!(verdict.confidence, Confidence::Likely);
+}
+
+/// grpc-go's server, too, wants a protocol; it hangs up without reading.
+#[rstest]
+#[case::at_once("http/1.1", Some(false), Cause::AlpnRejectedByApp)]
+#[case::with_a_request_unread("http/1.1", Some(true), Cause::AlpnRejectedByApp)]
+#[case::after_an_answer("http/1.1", None, Cause::None)]
+#[case::where_servers_speak_first("imap", Some(false), Cause::None)]
+fn hanging_up_without_a_protocol(
+    #[case] offer: &'static str,
+    #[case] request_unread: Option<bool>,
+    #[case] cause: Cause,
+) {
+    let mut story = Story::server();
+    story
+        .gets(client_hello(Offer {
+            alpn: Some(offer),
+            ..Offer::default()
+        }))
+        .sends(flight_13())
+        .gets(data(FINISHED));
+    let event = LibraryEvent {
+        library: LibraryName::Go,
+        server: Some(true),
+        task: task(NGINX, "grpc"),
+        ..completed()
+    };
+    tell(&mut story, event);
+    match request_unread {
+        Some(false) => story.sends(data(ALERT)).closes().gets_fin(),
+        Some(true) => story
+            .gets_unread(data(200))
+            .sends(data(ALERT))
+            .resets(Some(ResetReason::TCP_ABORT_ON_CLOSE)),
+        None => story
+            .gets(data(200))
+            .sends(data(300))
+            .sends(data(ALERT))
+            .closes()
+            .gets_fin(),
+    };
+    story.ends();
+    assert_eq!(story.report().verdict.cause, cause);
 }

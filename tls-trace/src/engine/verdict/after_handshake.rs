@@ -12,7 +12,7 @@ use crate::{
     report::{Cause, CloseKind, Confidence, Outcome, Phase},
 };
 
-/// A client that leaves this soon after the handshake, in milliseconds, left because of the handshake.
+/// An end that leaves this soon after the handshake, in milliseconds, left because of the handshake.
 const AT_ONCE_MS: f64 = 100.0;
 
 pub(super) fn judge(case: &Case, tls: &Handshake) -> Judgement {
@@ -32,8 +32,8 @@ pub(super) fn judge(case: &Case, tls: &Handshake) -> Judgement {
     if let Some((outcome, initiator, cause)) = http2::told(case) {
         return judgement(outcome, initiator, cause, Confidence::Certain);
     }
-    let (client, server) = (case.client(), other(case.client()));
-    let at_once = || alpn_rejected(case, tls).then_some((client, Cause::AlpnRejectedByApp));
+    let server = other(case.client());
+    let at_once = || Some((alpn_rejected(case, tls)?, Cause::AlpnRejectedByApp));
     let rejected = rejection(tls).map(|why| (server, why)).or_else(at_once);
     if let Some((by, why)) = rejected {
         let initiator = case.initiator(by, Layer::App);
@@ -94,10 +94,9 @@ fn rejection(tls: &Handshake) -> Option<Cause> {
     rejected.then_some(cause)
 }
 
-/// ALPN offered, none selected, and the client left without using the connection, as grpc-go does since
-/// 1.67. TLS 1.3 hides the selection, unless the library tells. A client that offered anything beside
-/// HTTP/2 has another way to go on: it left for another reason.
-fn alpn_rejected(case: &Case, tls: &Handshake) -> bool {
+/// ALPN offered, none selected, and an end that left without using the connection, as grpc-go does since
+/// 1.67 on either side. TLS 1.3 hides the selection, unless the library tells.
+fn alpn_rejected(case: &Case, tls: &Handshake) -> Option<End> {
     let close = &case.close;
     let times = &tls.times;
     // One that leaves at once may be gone before the server says anything more.
@@ -110,15 +109,29 @@ fn alpn_rejected(case: &Case, tls: &Handshake) -> bool {
         let done = done.timestamp(case.connection.first);
         ms_between(done, at) <= AT_ONCE_MS
     });
+    let killed = close.cause == Cause::ProcessKilled || case.peer_killed();
+    let left = close.layer == Layer::App && !killed && done.happened() && soon;
+    if !left || !tls.alpn_not_negotiated() {
+        return None;
+    }
+    let offered = |known: &[&str]| {
+        let hello = tls.hello.as_ref();
+        hello.is_some_and(|hello| hello.alpn.iter().all(|name| known.contains(&name.as_str())))
+    };
+    let client = case.client();
+    let server = other(client);
     // A server that answers the goodbye may be the first to close TCP.
-    let client = case.initiator(case.client(), Layer::App);
-    let by_client = close.layer == Layer::App && case.first_to_leave() == client;
-    let only_http2 = tls.hello.as_ref().is_some_and(|hello| {
-        let mut offered = hello.alpn.iter();
-        offered.all(|name| matches!(name.as_str(), "h2" | "grpc-exp"))
-    });
-    let left = by_client && soon && close.cause != Cause::ProcessKilled && !case.peer_killed();
-    tls.alpn_not_negotiated() && done.happened() && tls.is_unused() && only_http2 && left
+    let first = case.first_to_leave();
+    if first == case.initiator(client, Layer::App) {
+        // One that offered anything beside HTTP/2 has another way to go on: it left for another reason.
+        (tls.is_unused() && offered(&["h2", "grpc-exp"])).then_some(client)
+    } else if first == case.initiator(server, Layer::App) {
+        // In HTTP the client speaks first: a server that leaves without an answer had no other reason.
+        let unread = !tls.from_server.answered || close.cause == Cause::ResetUnreadData;
+        (unread && offered(&["h2", "grpc-exp", "http/1.1", "http/1.0"])).then_some(server)
+    } else {
+        None
+    }
 }
 
 /// The server, or nobody, ended it right after the client's Finished without a word: whether the
