@@ -6,6 +6,7 @@
 //
 // A client says "ready" when it has the server's SETTINGS, and "lost" when its session is closed. request=1: it makes
 // a request then. ping=MILLISECONDS: it pings as often. leave=MILLISECONDS: it closes its session after so long.
+// patience=MILLISECONDS: it destroys a session without SETTINGS after so long.
 
 const http2 = require('http2');
 const fs = require('fs');
@@ -40,11 +41,15 @@ function connect() {
   const timers = [];
   session.on('error', (error) => console.log('error', error.code));
   session.on('goaway', (code, _, data) => console.log('goaway', code, String(data ?? '')));
+  if (options.patience) {
+    timers.push(setTimeout(() => session.destroy(), Number(options.patience)));
+  }
   session.on('close', () => {
     timers.forEach(clearTimeout);
     console.log('lost');
   });
   session.once('remoteSettings', () => {
+    timers.forEach(clearTimeout);
     console.log('ready');
     if (options.request) {
       const stream = session.request({ ':path': '/' });

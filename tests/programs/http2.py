@@ -6,7 +6,8 @@ says "pong" when that is answered, and stays until the connection is lost: "lost
 (TCP_USER_TIMEOUT), keepalive=1 (probes after a second, each second).
 
 A server says "listens", takes connections one after the other and answers: answer=http2 | http1 (a page that says
-no) | nothing (it ends its side, and waits for the client) | deaf (it leaves without reading).
+no) | nothing (it ends its side, and waits for the client) | deaf (it leaves without reading) | silent (it reads, and
+says nothing). alpn=none: it selects no protocol.
 """
 
 import select
@@ -108,7 +109,8 @@ def answer(sock, context):
         head = f"HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: {len(page)}\r\n\r\n"
         tls.sendall(head.encode() + page)
     sock = tls
-    sock.shutdown(socket.SHUT_WR)
+    if how != "silent":
+        sock.shutdown(socket.SHUT_WR)
     while sock.recv(1000):
         pass
     sock.close()
@@ -117,7 +119,8 @@ def answer(sock, context):
 def serve():
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate)
-    context.set_alpn_protocols(["h2"])
+    if options.get("alpn") != "none":
+        context.set_alpn_protocols(["h2"])
     listener = socket.create_server((host, port))
     say("listens")
     while True:

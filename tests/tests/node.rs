@@ -12,8 +12,7 @@ use tls_trace_tests::{
     seconds, server, truth,
 };
 
-/// It says GOAWAY without text; its client leaves without a word. Node's own client says GOAWAY in answer, which may
-/// as well be the answer to a PING: then who left first is all there is.
+/// It says GOAWAY without text; C-core's client leaves without a word.
 #[test]
 fn server_with_an_idle_timer() {
     truth(&["node", grpcio::program()], |case| {
@@ -27,14 +26,47 @@ fn server_with_an_idle_timer() {
     });
 }
 
-/// It says GOAWAY, too, and nobody asked it to. That has the size of a PING, and a server that hears it may be the
-/// first to close: by sizes, who that is is all there is.
+/// Its own client says GOAWAY in answer, which has the size of an answer to a PING.
+#[test]
+fn server_with_an_idle_timer_and_its_own_client() {
+    truth(&["node"], |case| {
+        let _server = serve(case)?;
+        lose(case, "")?;
+        case.expect(both(left_idle))
+    });
+}
+
+/// It says GOAWAY, too, and nobody asked it to. A server that hears it does the same, and is the first to close: who
+/// broke the silence has ended it.
 #[test]
 fn client_that_leaves() {
     truth(&["node"], |case| {
         let _server = serve(case)?;
         lose(case, &format!("leave={}", milliseconds(0.7)))?;
-        case.expect(both(|end| ready(end.ended_by_either())))
+        case.expect(both(|end| ready(end).perhaps_likely()))
+    });
+}
+
+/// It says GOAWAY before anybody answered its preface.
+#[test]
+fn client_without_settings() {
+    truth(&["node", "python3"], |case| {
+        let certificate = Certificates::shared()?.good();
+        let server = Program::new("python3")
+            .arg("-c")
+            .arg(include_str!("../programs/http2.py"))
+            .args(&format!(
+                "server 127.0.0.1 {} {certificate} answer=silent",
+                case.port()
+            ))
+            .start()?;
+        server.until("listens")?;
+        lose(case, &format!("patience={}", milliseconds(1.0)))?;
+        case.expect(both(|end| {
+            end.broken(Initiator::ClientApp, Cause::H2SettingsTimeout)
+                .phase(Phase::H2PrefaceSent)
+                .likely()
+        }))
     });
 }
 

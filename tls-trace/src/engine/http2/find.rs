@@ -15,7 +15,7 @@ use crate::{
 /// An end comes this soon after the words that announce it, in milliseconds.
 const SOON_MS: f64 = 2000.0;
 /// A PING without an answer is waited for this long at least, in milliseconds: gRPC allows no less.
-const PING_WAIT_MS: f64 = 900.0;
+pub(super) const PING_WAIT_MS: f64 = 900.0;
 /// Intervals of a timer vary less than this share.
 const EVEN: f64 = 0.25;
 /// Without TCP_USER_TIMEOUT the kernel does not give up sooner than this, in milliseconds: by default
@@ -32,7 +32,7 @@ pub(in crate::engine) struct Finding {
     pub(in crate::engine) at: Timestamp,
     /// What showed, for people.
     pub(in crate::engine) fact: String,
-    goaway: Option<sizes::Farewell>,
+    pub(super) goaway: Option<sizes::Farewell>,
 }
 
 /// Looks for a reason in what HTTP/2 showed of an ended connection.
@@ -73,27 +73,34 @@ pub(in crate::engine) fn report(case: &Case) -> Option<report::Http2> {
     })
 }
 
-struct View<'a> {
-    case: &'a Case<'a>,
-    http2: &'a Http2,
+pub(super) struct View<'a> {
+    pub(super) case: &'a Case<'a>,
+    pub(super) http2: &'a Http2,
 }
 
 impl View<'_> {
-    fn client_closed(&self) -> bool {
+    pub(super) fn client_closed(&self) -> bool {
         self.case.close.by == Some(self.case.client()) && self.case.close.layer == Layer::App
     }
 
-    fn server_closed(&self) -> bool {
+    pub(super) fn server_closed(&self) -> bool {
         self.case.close.by == Some(other(self.case.client())) && self.case.close.layer == Layer::App
     }
 
+    /// Records of control frames up to the end, oldest first: what comes to one who left is too late.
+    pub(super) fn frames(&self) -> Vec<&Frames> {
+        let end = self.case.close.at;
+        let in_time = |frames: &&Frames| end.is_none_or(|end| frames.at <= end);
+        self.http2.frames().filter(in_time).collect()
+    }
+
     /// Milliseconds from `at` to the end.
-    fn ms_to_end(&self, at: Timestamp) -> f64 {
+    pub(super) fn ms_to_end(&self, at: Timestamp) -> f64 {
         let end = self.case.close.at.unwrap_or(self.case.connection.first);
         ms_between(at, end)
     }
 
-    fn finding(&self, cause: Cause, at: Timestamp, fact: String) -> Finding {
+    pub(super) fn finding(&self, cause: Cause, at: Timestamp, fact: String) -> Finding {
         Finding {
             cause,
             outcome: Outcome::Broken,
@@ -105,7 +112,7 @@ impl View<'_> {
     }
 
     /// The length a record with so many bytes of frames has.
-    fn record(&self, bytes: u16) -> u16 {
+    pub(super) fn record(&self, bytes: u16) -> u16 {
         bytes + self.http2.overhead
     }
 
@@ -183,47 +190,6 @@ impl View<'_> {
         })
     }
 
-    /// Unasked, the server breaks a silence with what has the size of a GOAWAY without text, as proxies send it, and
-    /// it all ends sooner than a PING of that size is given up. A client that is there would have answered a PING.
-    fn bare_goaway(&self) -> Option<Finding> {
-        let mut frames: Vec<&Frames> = self.http2.frames().collect();
-        let is_goaway = |frames: &&Frames| !frames.from_client && frames.bytes == sizes::PING;
-        let is_goodbye = |frames: &&Frames| !frames.from_client && frames.bytes == sizes::ALERT;
-        // What the client says to one who left, Node its own GOAWAY, answers nothing.
-        if let Some(left) = frames.iter().rposition(is_goodbye) {
-            frames.truncate(left + 1);
-        }
-        // A server may say it twice: first that it will leave, then which call is the last.
-        let ends = |frames: &&&Frames| frames.bytes == sizes::ALERT || is_goaway(frames);
-        let start = frames.len() - frames.iter().rev().take_while(ends).count();
-        let unasked = |&at: &usize| is_goaway(&frames[at]) && self.breaks_silence(&frames, at);
-        let said = (start..frames.len()).find(unasked)?;
-        let at = frames[said].at;
-        let last = frames.iter().rfind(|frames| is_goaway(frames))?.at;
-        let silence = self.silence_before(&frames[..said], at)?;
-        let by_app = self.client_closed() || self.server_closed();
-        let at_once = self.ms_to_end(last) < PING_WAIT_MS;
-        (by_app && at_once).then(|| {
-            let (silence, record) = (silence / 1e3, self.record(sizes::PING));
-            let fact = format!(
-                "nobody had said anything for {silence:.1} s, then {record} bytes from the server, the size of GOAWAY \
-                 without text"
-            );
-            Finding {
-                outcome: Outcome::Established,
-                initiator: self.case.initiator(other(self.case.client()), Layer::App),
-                goaway: Some(sizes::BARE_GOAWAY),
-                ..self.finding(Cause::H2GoawayGraceful, at, fact)
-            }
-        })
-    }
-
-    /// Whether nobody had said anything for a while before this, though somebody had before that.
-    fn breaks_silence(&self, frames: &[&Frames], index: usize) -> bool {
-        let silence = self.silence_before(&frames[..index], frames[index].at);
-        silence.is_some_and(|silence| silence >= SILENCE_MS)
-    }
-
     /// Nobody had said anything for a while.
     fn quiet_before(&self, before: &[&Frames], at: Timestamp) -> bool {
         let silence = self.silence_before(before, at);
@@ -231,7 +197,7 @@ impl View<'_> {
     }
 
     /// Milliseconds for which nobody had said anything; below 0 if somebody said something later.
-    fn silence_before(&self, before: &[&Frames], at: Timestamp) -> Option<f64> {
+    pub(super) fn silence_before(&self, before: &[&Frames], at: Timestamp) -> Option<f64> {
         let last = before.last().map(|frames| frames.at);
         let last = last.max(self.http2.data_at)?;
         Some(ms_between(last, at))
@@ -265,7 +231,7 @@ impl View<'_> {
         let goodbye = |frames: &&&Frames| {
             frames.from_client == by_client && self.ms_to_end(frames.at) < PING_WAIT_MS
         };
-        let frames: Vec<&Frames> = self.http2.frames().collect();
+        let frames = self.frames();
         let last = frames.iter().rposition(|frames| !goodbye(&frames))?;
         let ping = frames[last];
         let waited = self.ms_to_end(ping.at);

@@ -4,13 +4,19 @@
 //! Looked at only where the client offers nothing but HTTP/2, as gRPC does: elsewhere TLS 1.3 hides
 //! what is spoken.
 
+mod bare;
 mod find;
 mod goaway;
 mod quiet;
 mod sizes;
 mod told;
 
-use super::{connection::Connection, handshake::Handshake, library::Http2Said, moment::Moment};
+use super::{
+    connection::Connection,
+    handshake::{Handshake, Party},
+    library::Http2Said,
+    moment::Moment,
+};
 use crate::{
     event::{Direction, End, Segment, Tail, Timestamp},
     report::Phase,
@@ -50,6 +56,8 @@ pub(super) struct Http2 {
     /// What protection adds to a record.
     overhead: u16,
     preface_at: Moment,
+    /// Bytes of the client's first record.
+    preface: u16,
     /// The server's SETTINGS.
     settings_at: Moment,
     /// When the client acknowledged them.
@@ -179,6 +187,21 @@ impl Connection {
         }
     }
 
+    /// Who said `close_notify` first, and when, by its size: no frame is as short. Of packets that were not watched
+    /// only the order is known.
+    pub(super) fn http2_goodbye(&self) -> Option<(Party, Moment)> {
+        let http2 = self.http2.as_deref()?;
+        let exact = http2.tail_from.is_none();
+        let goodbye = http2.frames().find(|frames| frames.bytes == sizes::ALERT);
+        let goodbye = goodbye.filter(|_| exact)?;
+        let party = if goodbye.from_client {
+            Party::Client
+        } else {
+            Party::Server
+        };
+        Some((party, Moment::new(self.first, goodbye.at)))
+    }
+
     /// Since when nobody had said anything at the end, but for what may have brought it about.
     pub(super) fn http2_quiet_since(&self, end: Timestamp) -> Option<Timestamp> {
         self.http2.as_deref()?.quiet.since(end)
@@ -287,6 +310,7 @@ impl Http2 {
         match from_client {
             true if !self.preface_at.happened() => {
                 self.preface_at = at;
+                self.preface = bytes;
                 self.contradicted = bytes < sizes::PREFACE;
             }
             true if bytes == sizes::SETTINGS && self.settings_at.happened() => {

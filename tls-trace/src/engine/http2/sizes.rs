@@ -1,5 +1,5 @@
 //! Sizes of frames (RFC 9113 §4.1, §6) and of what gRPC's implementations send together. Measured:
-//! grpc-go 1.81, C-core 1.85.
+//! grpc-go 1.81, C-core 1.85, Node 20 and grpc-js 1.14.
 
 use crate::report::H2Error;
 
@@ -23,6 +23,11 @@ const fn goaway(text: u16) -> u16 {
 
 /// grpc-go's client says "client transport shutdown" when it closes.
 const CLIENT_SHUTDOWN: u16 = goaway(25);
+
+/// Node's client begins with its preface and its SETTINGS in one record: none, or what grpc-js sets.
+pub(super) fn is_of_node(preface: u16) -> bool {
+    preface == PREFACE + SETTINGS || preface == PREFACE + SETTINGS + SETTING
+}
 
 /// SETTINGS, alone or with WINDOW_UPDATE, with an acknowledgement, or with both.
 pub(super) fn is_settings(bytes: u16) -> bool {
@@ -117,6 +122,14 @@ mod tests {
     #[case::empty(26)]
     fn servers_begin_with_settings(#[case] record: u16) {
         assert!(is_settings(record - OVERHEAD));
+    }
+
+    /// Those of grpc-go, x/net, C-core and curl are others.
+    #[test]
+    fn node_is_known_by_its_first_record() {
+        let known = |record: &u16| is_of_node(record - OVERHEAD);
+        assert!([50, 56].iter().all(known));
+        assert!(![41, 81, 99].iter().any(known));
     }
 
     #[rstest]

@@ -196,7 +196,7 @@ fn an_idle_timer_of_a_proxy(#[case] steps: &[Step], #[case] server_first: bool) 
 
 /// What has the size of a GOAWAY without text is mostly a PING, or the answer to one.
 #[rstest]
-#[case::answered(&[Wait(60_000), Server(PING), Client(PING), Client(ALERT)])]
+#[case::answered(&[Wait(60_000), Server(PING), Client(PING), Wait(300), Client(ALERT)])]
 #[case::an_answer(&[Wait(60_000), Client(PING), Server(PING), Client(ALERT)])]
 #[case::in_use(&[Wait(60_000), Client(120), Server(PING), Server(400), Client(ALERT)])]
 #[case::long_before(&[Wait(60_000), Server(PING), Wait(1000), Client(ALERT)])]
@@ -208,6 +208,84 @@ fn a_ping_is_no_goaway(#[case] steps: &[Step]) {
     assert_verdict(
         story.report(),
         (established, Phase::H2Ready, Initiator::ClientApp, cause),
+    );
+}
+
+/// Node says GOAWAY to GOAWAY; which end is the first to close then is chance.
+#[rstest]
+#[case::server(&[Server(PING), Client(PING)], Initiator::ServerApp, Cause::H2GoawayGraceful)]
+#[case::client(&[Client(PING), Server(PING)], Initiator::ClientApp, Cause::None)]
+fn a_goaway_that_is_answered_by_another(
+    #[case] steps: &[Step],
+    #[case] initiator: Initiator,
+    #[case] cause: Cause,
+    #[values(true, false)] server_first: bool,
+) {
+    let mut story = ready();
+    story.steps(&[Wait(60_000)]).steps(steps);
+    if server_first {
+        story.steps(&[Server(ALERT)]).gets_fin();
+        story.steps(&[Client(ALERT)]).closes().ends();
+    } else {
+        story.steps(&[Client(ALERT)]).closes();
+        story.steps(&[Server(ALERT)]).gets_fin().ends();
+    }
+    let report = story.report();
+    let established = Outcome::Established;
+    assert_verdict(report, (established, Phase::H2Ready, initiator, cause));
+}
+
+/// Node does not ping of itself: after a call, too, that is a goodbye.
+#[rstest]
+#[case::node(50, Initiator::ClientApp)]
+#[case::grpc_js(56, Initiator::ClientApp)]
+#[case::c_core_may_measure_bandwidth(99, Initiator::ServerApp)]
+fn a_client_that_leaves_after_a_call(#[case] preface: usize, #[case] initiator: Initiator) {
+    let mut story = client_of("h2");
+    story.steps(&[Client(preface), Server(26), Server(26), Client(26)]);
+    story.steps(&[
+        Client(458),
+        Server(435),
+        Server(52),
+        Client(PING),
+        Server(PING),
+    ]);
+    story.steps(&[Server(ALERT)]).gets_fin().closes().ends();
+    let established = Outcome::Established;
+    assert_verdict(
+        story.report(),
+        (established, Phase::H2Ready, initiator, Cause::None),
+    );
+}
+
+/// One who pings may have sent the next PING, and the other may have left then by its own wish.
+#[rstest]
+#[case::client(&[Client(PING), Server(PING)])]
+#[case::server(&[Server(PING), Client(PING)])]
+fn whether_it_was_another_ping_is_not_known(#[case] exchange: &[Step]) {
+    let mut story = ready();
+    for _ in 0..2 {
+        story.steps(&[Wait(10_000)]).steps(exchange);
+    }
+    if matches!(exchange[0], Client(_)) {
+        story.steps(&[Server(ALERT)]).gets_fin().closes().ends();
+    } else {
+        story.steps(&[Client(ALERT)]).closes().gets_fin().ends();
+    }
+    let verdict = &story.report().verdict;
+    assert_eq!(
+        (
+            verdict.outcome,
+            verdict.initiator,
+            verdict.cause,
+            verdict.confidence
+        ),
+        (
+            Outcome::Established,
+            Initiator::Unknown,
+            Cause::None,
+            Confidence::Likely
+        )
     );
 }
 
@@ -359,6 +437,39 @@ fn a_ping_that_is_not_answered(#[case] goodbye: &[Step]) {
     assert_verdict(
         story.report(),
         (Outcome::Broken, Phase::H2Ready, Initiator::ClientApp, cause),
+    );
+}
+
+/// The answer comes when the client has left.
+#[test]
+fn a_ping_that_is_answered_too_late() {
+    let mut story = ready();
+    story.steps(&[Wait(10_000), Client(PING), Wait(20_000)]);
+    story
+        .closes()
+        .steps(&[Wait(700), Server(PING)])
+        .gets_fin()
+        .ends();
+    let cause = Cause::H2PingTimeout;
+    assert_verdict(
+        story.report(),
+        (Outcome::Broken, Phase::H2Ready, Initiator::ClientApp, cause),
+    );
+}
+
+/// One who is told goodbye may be faster to close TCP.
+#[rstest]
+#[case::client(&[Client(PING), Client(ALERT)], Initiator::ClientApp)]
+#[case::after_a_call(&[Client(120), Server(400), Client(ALERT)], Initiator::ClientApp)]
+#[case::server(&[Client(120), Server(400), Server(ALERT)], Initiator::ServerApp)]
+fn who_says_goodbye_first_has_left(#[case] steps: &[Step], #[case] initiator: Initiator) {
+    let mut story = ready();
+    story.steps(&[Wait(5000)]).steps(steps);
+    story.steps(&[Server(ALERT)]).gets_fin().closes().ends();
+    let established = Outcome::Established;
+    assert_verdict(
+        story.report(),
+        (established, Phase::H2Ready, initiator, Cause::None),
     );
 }
 

@@ -133,7 +133,8 @@ impl Case<'_> {
             .connection
             .tls
             .as_deref()
-            .and_then(Handshake::first_goodbye);
+            .and_then(Handshake::first_goodbye)
+            .or_else(|| self.connection.http2_goodbye());
         match goodbye {
             Some((party, at)) if self.close.by.is_some() => {
                 let end = match party {
