@@ -5,6 +5,7 @@ pub mod debian;
 pub mod envoy;
 pub mod go;
 pub mod grpcio;
+pub mod grpcjs;
 mod linker;
 mod package;
 mod pip;
@@ -59,6 +60,7 @@ pub fn programs(root: &Path) -> Result<()> {
     go::fetch_modules(root)?;
     boringssl::provide(root)?;
     grpcio::provide(root)?;
+    grpcjs::provide(root)?;
     envoy::provide(root)
 }
 
