@@ -30,6 +30,7 @@ pub mod fault;
 pub mod go;
 pub mod grpc;
 pub mod grpcio;
+pub mod grpcjava;
 pub mod grpcjs;
 pub mod hooked;
 pub mod netns;

@@ -5,6 +5,7 @@ pub mod debian;
 pub mod envoy;
 pub mod go;
 pub mod grpcio;
+pub mod grpcjava;
 pub mod grpcjs;
 mod linker;
 mod package;
@@ -61,6 +62,7 @@ pub fn programs(root: &Path) -> Result<()> {
     boringssl::provide(root)?;
     grpcio::provide(root)?;
     grpcjs::provide(root)?;
+    grpcjava::provide(root)?;
     envoy::provide(root)
 }
 

@@ -33,6 +33,9 @@ pub const BORINGSSL: &str = "TLS_TRACE_TEST_BORINGSSL";
 /// Tells the truth suite where Python finds gRPC.
 const GRPCIO: &str = "TLS_TRACE_TEST_GRPCIO";
 
+/// Tells the truth suite where gRPC in Java is.
+const GRPCJAVA: &str = "TLS_TRACE_TEST_GRPCJAVA";
+
 /// Tells the truth suite where gRPC in JavaScript is.
 const GRPCJS: &str = "TLS_TRACE_TEST_GRPCJS";
 
@@ -75,6 +78,9 @@ pub fn machine(root: &Path) -> Result<Outcome> {
     }
     if let Some(folder) = setup::grpcio::find(root) {
         cargo.env(GRPCIO, folder);
+    }
+    if let Some(folder) = setup::grpcjava::find(root) {
+        cargo.env(GRPCJAVA, folder);
     }
     if let Some(folder) = setup::grpcjs::find(root) {
         cargo.env(GRPCJS, folder);
