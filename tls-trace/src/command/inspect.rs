@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use crate::{
     inspect::{
-        self, Error, Finding, Hook, Inspection, Library, Member,
+        self, Error, Family, Finding, Hook, Inspection, Library, Member,
         stripped::{Located, Stripped, Vote, Witnessed},
     },
     report::SCHEMA,
@@ -32,7 +32,7 @@ pub struct Inspect {
     #[arg(long)]
     json: bool,
 
-    /// Look as if the files had no symbols, and for BoringSSL even where no string tells of TLS
+    /// Look as if the files had no symbols, and for BoringSSL and OpenSSL even where no string tells of TLS
     #[arg(long)]
     without_symbols: bool,
 }
@@ -111,7 +111,8 @@ impl fmt::Display for Findings<'_> {
 fn show_stripped(f: &mut fmt::Formatter<'_>, found: &Stripped) -> fmt::Result {
     writeln!(
         f,
-        "  boringssl without symbols, grade {}",
+        "  {} without symbols, grade {}",
+        found.family.label(),
         found.grade.label()
     )?;
     if !found.refused.is_empty() {
@@ -132,9 +133,13 @@ fn show_stripped(f: &mut fmt::Formatter<'_>, found: &Stripped) -> fmt::Result {
             "    votes by {by:<15} {votes} of {total}, the next has {next}"
         )?;
     }
+    let what = match found.family {
+        Family::Boringssl => "reasons",
+        _ => "names",
+    };
     writeln!(
         f,
-        "    {} calls for {} reasons in {} functions, {} % of the code with an unwind table",
+        "    {} calls for {} {what} in {} functions, {} % of the code with an unwind table",
         found.sites, found.reasons, found.functions, found.unwind,
     )?;
     for Located {

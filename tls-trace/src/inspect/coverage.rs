@@ -63,9 +63,9 @@ impl Coverage {
         }
     }
 
-    /// Whether what was seen of the file may come from BoringSSL, without symbols.
+    /// Whether what was seen of the file may come from a library without symbols that can be found.
     #[must_use]
-    pub fn may_be_boringssl(&self) -> bool {
+    pub fn may_be_stripped(&self) -> bool {
         const REASONS: [Reason; 3] = [
             Reason::StrippedBoringssl,
             Reason::StrippedOpenssl,

@@ -90,7 +90,7 @@ pub struct Inspection {
     pub build_id: Option<String>,
     /// TLS libraries found in it.
     pub libraries: Vec<Library>,
-    /// BoringSSL, found without symbols.
+    /// BoringSSL or OpenSSL, found without symbols.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stripped: Option<Stripped>,
     /// Whether probes in it explain its connections.
@@ -271,7 +271,8 @@ pub fn inspect_source(source: &dyn ReadAt, limits: Limits) -> Result<Inspection,
     inspect_elf(&elf, &symbols, false)
 }
 
-/// Inspects a file as if it had no symbols; looks for BoringSSL even where no string tells of TLS.
+/// Inspects a file as if it had no symbols; looks for BoringSSL and OpenSSL even where no string tells of
+/// TLS.
 ///
 /// # Errors
 /// Those of [`inspect`].
@@ -288,7 +289,7 @@ fn inspect_elf(elf: &Elf, symbols: &Symbols, anywhere: bool) -> Result<Inspectio
     libraries.extend(gnutls::find(elf, symbols)?);
     libraries.extend(go::find(elf, names()?)?);
     let mut coverage = coverage::of(elf, symbols, &libraries)?;
-    let may_be = anywhere || coverage.may_be_boringssl();
+    let may_be = anywhere || coverage.may_be_stripped();
     let stripped = may_be.then(|| stripped::find(elf));
     let stripped = stripped.flatten();
     if let Some(found) = &stripped

@@ -1,32 +1,23 @@
 //! BoringSSL: which functions are the ones that matter.
 
-use std::{collections::BTreeSet, ops::Range, time::Duration};
+use std::collections::BTreeSet;
 
 use super::{
     Grade, Located, Refusal, Role, Stripped,
     gate::{Candidate, Gate},
     members,
-    names::Names,
+    names::{self, Names},
     pointers::Tables,
-    raises::Raisers,
-    scan::References,
+    raises::{Raise, Raisers},
+    scan::{References, Via},
+    search::{self, Stop, UNWIND, VOTES, calls, count, is_clear, near, places, span},
     unwind::Functions,
-    votes::{self, Vote, Votes},
+    votes::{self, Votes},
 };
-use crate::inspect::{Architecture, Elf, Error, deadline::Deadline};
+use crate::inspect::{Elf, Family, deadline::Deadline};
 
-/// Largest file that is looked at.
-const LARGEST: u64 = 512 << 20;
-/// How long it may take; without optimisation it does take that long.
-const TIME: Duration = Duration::from_secs(if cfg!(debug_assertions) { 30 } else { 2 });
-/// Votes a function must have. Programs without the library reach one or two.
-const VOTES: u32 = 60;
-/// Percent of all votes.
-const SHARE: u32 = 95;
 /// Different reasons that its callers give.
 const REASONS: usize = 80;
-/// Percent of code with an unwind table. Chromium's has 3, all others looked at more than 90.
-const UNWIND: u32 = 60;
 
 /// `SSL_R_CONNECTION_TYPE_NOT_SET`: only the handshake says so.
 const NOT_SET: u16 = 134;
@@ -34,73 +25,30 @@ const NOT_SET: u16 = 134;
 const SHUTDOWN: u16 = 194;
 /// Functions of `SSL_PROTOCOL_METHOD`.
 const METHODS: usize = 18;
-/// Places in a file that are searched for at once.
-const PLACES: usize = 4;
 
 /// Looks for the library. None: nothing in the file is like it.
 pub fn find(elf: &Elf) -> Option<Stripped> {
-    let mut found = Stripped {
-        grade: Grade::Refused,
-        refused: Vec::new(),
-        votes: Votes::default(),
-        sites: 0,
-        reasons: 0,
-        functions: 0,
-        unwind: 0,
-        hooks: Vec::new(),
-        members: Vec::new(),
-    };
-    let code = elf.segments.iter().map(|segment| segment.file().end);
-    let refusal = if elf.architecture != Architecture::X86_64 {
-        Some(Refusal::Architecture)
-    } else if code.max().is_none_or(|end| end > LARGEST) {
-        Some(Refusal::TooLarge)
-    } else {
-        match found.look(elf, Deadline::after(TIME)) {
-            Ok(()) => None,
-            Err(Stop::Refused(refusal)) => Some(refusal),
-            Err(Stop::Failed(Error::Budget)) => Some(Refusal::TooSlow),
-            Err(Stop::Failed(Error::TooLarge)) => Some(Refusal::TooLarge),
-            Err(Stop::Failed(_)) => Some(Refusal::Unreadable),
-        }
-    };
-    if let Some(refusal) = refusal {
-        found.grade = Grade::Refused;
-        found.hooks.clear();
-        found.members.clear();
-        found.refused.push(refusal);
-    }
-    (refusal != Some(Refusal::FewVotes)).then_some(found)
-}
-
-/// Why a search ended early.
-enum Stop {
-    Refused(Refusal),
-    Failed(Error),
-}
-
-impl From<Error> for Stop {
-    fn from(error: Error) -> Self {
-        Self::Failed(error)
-    }
+    search::find(elf, Family::Boringssl, Stripped::boringssl)
 }
 
 impl Stripped {
-    fn look(&mut self, elf: &Elf, deadline: Deadline) -> Result<(), Stop> {
-        let names = Names::read(elf, deadline)?;
+    fn boringssl(&mut self, elf: &Elf, deadline: Deadline) -> Result<(), Stop> {
+        let names = Names::read(elf, names::BORINGSSL, deadline)?;
         self.votes = votes::count(elf, &names, deadline)?;
         let put_error = self.elected()?;
         let functions = Functions::read(elf, deadline)?;
         self.unwind = functions.share(elf);
         if self.unwind < UNWIND {
-            let refusal = match self.unwind {
-                0 => Refusal::NoUnwindTable,
-                _ => Refusal::SparseUnwindTable,
-            };
-            return self.errors_only(elf, put_error, refusal, deadline);
+            let certain = BTreeSet::from([(Role::PutError, put_error)]);
+            return self.errors_only(elf, &certain, deadline);
         }
-        let mut references = calls(elf, put_error, deadline)?;
-        let mut raisers = Raisers::find(elf, &names, &functions, &references, deadline)?;
+        let mut references = calls(elf, [put_error], deadline)?;
+        let sites = references.iter().filter(|call| call.via != Via::Branch);
+        // One byte and the distance.
+        let sites = sites.map(|call| call.from + 5);
+        let mut raisers = Raisers::find(elf, &functions, sites, deadline, |body, call| {
+            Ok(Raise::at(body, &names, call))
+        })?;
         let reasons = raisers.functions.values().flat_map(|each| &each.raises);
         let reasons: BTreeSet<u16> = reasons.map(|raise| raise.reason).collect();
         (self.sites, self.reasons) = (raisers.sites, count(reasons.len()));
@@ -124,7 +72,7 @@ impl Stripped {
         if let Some([_, free]) = methods
             && raisers.around(free).is_none()
         {
-            references.extend(calls(elf, free, deadline)?);
+            references.extend(calls(elf, [free], deadline)?);
         }
         let mut candidates = BTreeSet::from([(Role::PutError, put_error)]);
         candidates.extend(handshakes(&raisers));
@@ -147,7 +95,6 @@ impl Stripped {
         let Votes {
             arguments, names, ..
         } = self.votes;
-        let is_clear = |vote: &Vote| vote.votes >= VOTES && vote.percent() >= SHARE;
         let refusal = if arguments.votes < VOTES {
             Refusal::FewVotes
         } else if !is_clear(&arguments) {
@@ -163,30 +110,6 @@ impl Stripped {
             return Ok(arguments.winner);
         };
         Err(Stop::Refused(refusal))
-    }
-
-    /// Without a table of functions, what is called hundreds of times begins there.
-    fn errors_only(
-        &mut self,
-        elf: &Elf,
-        put_error: u64,
-        refusal: Refusal,
-        deadline: Deadline,
-    ) -> Result<(), Stop> {
-        let gate = Gate {
-            elf,
-            functions: None,
-            tables: None,
-            references: &calls(elf, put_error, deadline)?,
-        };
-        self.hooks = gate.pass(&BTreeSet::from([(Role::PutError, put_error)]))?;
-        self.refused.push(refusal);
-        if self.hooks.is_empty() {
-            return Err(Stop::Refused(Refusal::NotAFunction));
-        }
-        self.sites = self.hooks.iter().map(|hook| hook.callers).sum();
-        self.grade = Grade::ErrorsOnly;
-        Ok(())
     }
 
     /// `tls_new` and `tls_free`: the first two in the table of the protocol.
@@ -255,49 +178,4 @@ fn handshakes(raisers: &Raisers) -> impl Iterator<Item = Candidate> {
     let functions = raisers.functions.iter();
     let these = functions.filter(|(_, function)| function.has(NOT_SET, "ssl_lib.cc"));
     these.map(|(start, _)| (Role::Handshake, *start))
-}
-
-/// What leads to the beginning of a function.
-fn calls(elf: &Elf, function: u64, deadline: Deadline) -> Result<References, Error> {
-    let start = function..function.saturating_add(1);
-    References::find(elf, &[start], |_| true, deadline)
-}
-
-/// A range, and as far again: the linker keeps what is of one library together, or nothing at all.
-fn near(Range { start, end }: Range<u64>) -> Range<u64> {
-    let length = end - start;
-    start.saturating_sub(length)..end.saturating_add(length)
-}
-
-/// From the first to the last.
-fn span(mut ranges: impl Iterator<Item = Range<u64>>) -> Range<u64> {
-    let first = ranges.next().unwrap_or_default();
-    ranges.fold(first, |all, range| {
-        all.start.min(range.start)..all.end.max(range.end)
-    })
-}
-
-/// Ranges, which are in order, put together to a few: a library is in one place, and only errors that
-/// programs raise in its name are elsewhere.
-fn places(ranges: &(impl Iterator<Item = Range<u64>> + Clone)) -> Vec<Range<u64>> {
-    let mut gap = 64 * 1024;
-    loop {
-        let mut places: Vec<Range<u64>> = Vec::new();
-        for range in ranges.clone() {
-            match places.last_mut() {
-                Some(last) if range.start.saturating_sub(last.end) <= gap => {
-                    last.end = last.end.max(range.end);
-                }
-                _ => places.push(range),
-            }
-        }
-        if places.len() <= PLACES {
-            return places;
-        }
-        gap *= 4;
-    }
-}
-
-fn count(length: usize) -> u32 {
-    u32::try_from(length).unwrap_or(u32::MAX)
 }

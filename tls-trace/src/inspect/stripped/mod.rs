@@ -1,6 +1,6 @@
-//! BoringSSL without symbols, by evidence at its call sites: every error it meets is stored by one
-//! function with constant arguments, so that the calls say which function that is, and its callers who
-//! they are. Functions are where the unwind table says they begin, and nowhere else. See
+//! BoringSSL and OpenSSL 3 without symbols, by evidence at their call sites: every error they meet is
+//! stored by one function with constant arguments, so that the calls say which function that is, and its
+//! callers who they are. Functions are where the unwind table says they begin, and nowhere else. See
 //! `docs/stripped.md`.
 //!
 //! All that is not proven is refused: a probe inside an instruction would crash a stranger's program.
@@ -10,9 +10,11 @@ mod boringssl;
 mod gate;
 mod members;
 mod names;
+mod openssl;
 mod pointers;
 mod raises;
 mod scan;
+mod search;
 #[cfg(test)]
 mod tests;
 mod unwind;
@@ -20,18 +22,37 @@ mod votes;
 
 use serde::Serialize;
 
-pub use self::{
-    boringssl::find,
-    votes::{Vote, Votes},
-};
+pub use self::votes::{Vote, Votes};
 use super::{
     Elf, Error, Family, Finding, Hook, Library, Member, Offsets, ReadAt, functions,
     symbols::Function,
 };
 
+/// Looks for the libraries, and says of the one that more was found of. None: nothing in the file is like
+/// either.
+#[must_use]
+pub fn find(elf: &Elf) -> Option<Stripped> {
+    let boringssl = boringssl::find(elf);
+    if boringssl
+        .as_ref()
+        .is_some_and(|found| found.grade >= Grade::Medium)
+    {
+        return boringssl;
+    }
+    let openssl = openssl::find(elf);
+    let grade = |found: &Option<Stripped>| found.as_ref().map(|found| found.grade);
+    if grade(&openssl) > grade(&boringssl) {
+        openssl
+    } else {
+        boringssl
+    }
+}
+
 /// What was found in a file, and why not more.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Stripped {
+    /// Which library.
+    pub family: Family,
     /// How far it can be trusted.
     pub grade: Grade,
     /// Why it is not trusted further.
@@ -40,7 +61,7 @@ pub struct Stripped {
     pub votes: Votes,
     /// Calls of that function.
     pub sites: u32,
-    /// Different reasons of errors among them.
+    /// Different reasons of errors among them; of OpenSSL, different names of functions.
     pub reasons: u32,
     /// Functions they are in.
     pub functions: u32,
@@ -53,14 +74,32 @@ pub struct Stripped {
 }
 
 impl Stripped {
+    fn nothing(family: Family) -> Self {
+        Self {
+            family,
+            grade: Grade::Refused,
+            refused: Vec::new(),
+            votes: Votes::default(),
+            sites: 0,
+            reasons: 0,
+            functions: 0,
+            unwind: 0,
+            hooks: Vec::new(),
+            members: Vec::new(),
+        }
+    }
+
     /// The library as one with symbols; None where not so much was found that its connections could be
     /// told.
     ///
     /// # Errors
     /// The file cannot be read.
     pub fn library(&self, elf: &Elf) -> Result<Option<Library>, Error> {
-        let state = self.offset("ssl.s3");
-        let (true, Some(state)) = (self.grade >= Grade::Medium, state) else {
+        let members = match self.family {
+            Family::Boringssl => self.members_of_boringssl(),
+            _ => self.members_of_openssl(),
+        };
+        let (true, Some(members)) = (self.grade >= Grade::Medium, members) else {
             return Ok(None);
         };
         let hook = |located: &Located| {
@@ -73,6 +112,17 @@ impl Stripped {
             Ok(Hook { name, place })
         };
         let hooks = self.hooks.iter().map(hook).collect::<Result<_, Error>>()?;
+        Ok(Some(Library {
+            family: self.family,
+            version: None,
+            hooks,
+            members,
+            itabs: Vec::new(),
+        }))
+    }
+
+    fn members_of_boringssl(&self) -> Option<Vec<Member>> {
+        let state = self.offset("ssl.s3")?;
         let mut members = vec![member("ssl.s3", vec![state], 8)];
         let beside = |name, from, distance: u32, width| {
             let path = vec![state, self.offset(from)?.checked_add(distance)?];
@@ -86,13 +136,15 @@ impl Stripped {
         ));
         members.extend(beside("ssl.alpn_selected", "s3.alpn_selected", 0, 8));
         members.extend(beside("ssl.alpn_selected_len", "s3.alpn_selected", 8, 8));
-        Ok(Some(Library {
-            family: Family::Boringssl,
-            version: None,
-            hooks,
-            members,
-            itabs: Vec::new(),
-        }))
+        Some(members)
+    }
+
+    fn members_of_openssl(&self) -> Option<Vec<Member>> {
+        let random = self.offset("ssl.client_random")?;
+        let mut members = vec![member("ssl.client_random", vec![random], 1)];
+        let kind = self.offset("ssl.type");
+        members.extend(kind.map(|kind| member("ssl.type", vec![kind], 4)));
+        Some(members)
     }
 
     /// Where a member is that may be read.
@@ -169,7 +221,7 @@ pub enum Refusal {
     VotesDisagree,
     /// No source file is named: one vote only.
     NoNames,
-    /// The calls have too few different reasons.
+    /// The calls have too few different reasons, or names of functions.
     FewReasons,
     /// Nothing says where functions begin.
     NoUnwindTable,
@@ -181,6 +233,10 @@ pub enum Refusal {
     Handshake,
     /// No function is like the one that sends alerts, or too many are, or another sends them.
     Alert,
+    /// No function is like the one that all errors pass.
+    SetError,
+    /// No function is like the one that begins a handshake, or several are.
+    Clear,
     /// No table of functions is like that of the protocol, or several are.
     MethodTable,
     /// A function that was found did not pass the gate.
@@ -206,6 +262,8 @@ impl Refusal {
             Self::NotAFunction => "not_a_function",
             Self::Handshake => "handshake",
             Self::Alert => "alert",
+            Self::SetError => "set_error",
+            Self::Clear => "clear",
             Self::MethodTable => "method_table",
             Self::Gate => "gate",
         }
@@ -218,15 +276,31 @@ pub enum Role {
     /// `ERR_put_error(library, unused, reason, file, line)`.
     #[serde(rename = "ERR_put_error")]
     PutError,
+    /// `ERR_set_debug(file, line, function)`, which nothing is attached to.
+    #[serde(rename = "ERR_set_debug")]
+    SetDebug,
+    /// `ERR_vset_error(library, reason, format, arguments)`, and `ERR_set_error` with the same first two
+    /// arguments where it does not call that.
+    #[serde(rename = "ERR_vset_error")]
+    SetError,
     /// `SSL_do_handshake(ssl)`, and copies of it in others with the same argument.
     #[serde(rename = "SSL_do_handshake")]
     Handshake,
     /// `ssl_send_alert(ssl, level, description)` or `ssl_send_alert_impl` with the same arguments.
     #[serde(rename = "ssl_send_alert")]
     Alert,
+    /// `ossl_statem_fatal(ssl, alert, reason, format, …)`.
+    #[serde(rename = "ossl_statem_fatal")]
+    Fatal,
+    /// `SSL_clear(ssl)`.
+    #[serde(rename = "SSL_clear")]
+    Clear,
     /// `tls_free(ssl)`: the end of a connection.
     #[serde(rename = "tls_free")]
     Free,
+    /// `SSL_METHOD::ssl_free(ssl)`: the same of OpenSSL.
+    #[serde(rename = "ssl_free")]
+    MethodFree,
 }
 
 impl Role {
@@ -235,9 +309,14 @@ impl Role {
     pub fn name(self) -> &'static str {
         match self {
             Self::PutError => "ERR_put_error",
+            Self::SetDebug => "ERR_set_debug",
+            Self::SetError => "ERR_vset_error",
             Self::Handshake => "SSL_do_handshake",
             Self::Alert => "ssl_send_alert",
+            Self::Fatal => "ossl_statem_fatal",
+            Self::Clear => "SSL_clear",
             Self::Free => "tls_free",
+            Self::MethodFree => "ssl_free",
         }
     }
 }

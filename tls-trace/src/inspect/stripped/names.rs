@@ -8,8 +8,40 @@ use crate::inspect::{Elf, Error, deadline::Deadline};
 
 /// Longest path that is looked at, in both directions.
 const LONGEST: usize = 256;
-/// Names that are remembered; BoringSSL has some forty.
+/// Names that are remembered; BoringSSL has some forty, OpenSSL twice as many.
 const MOST: usize = 1024;
+
+/// Which paths are looked for.
+#[derive(Clone, Copy, Debug)]
+pub struct Paths {
+    /// The folder, with what is certain around its name.
+    pub folder: &'static str,
+    /// How files end.
+    pub suffix: &'static str,
+    /// Folders in that folder.
+    pub folders: &'static [&'static str],
+}
+
+/// `/build/boringssl/ssl/ssl_lib.cc`.
+pub const BORINGSSL: Paths = Paths {
+    folder: "/ssl/",
+    suffix: ".cc",
+    folders: &[],
+};
+
+/// `ssl/statem/statem_lib.c`, with or without folders before that, one of which may be `openssl`.
+pub const OPENSSL: Paths = Paths {
+    folder: "ssl/",
+    suffix: ".c",
+    folders: &[
+        "statem/",
+        "record/",
+        "record/methods/",
+        "quic/",
+        "rio/",
+        "ech/",
+    ],
+};
 
 /// A string with the path of a source file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,7 +49,7 @@ pub struct Name {
     /// Addresses at which a path that ends in the file's name may begin: linkers let strings share
     /// their ends, and what comes before belongs to it or not.
     pub starts: Range<u64>,
-    /// `ssl_lib.cc`.
+    /// What is behind the folder: `ssl_lib.cc`, `statem/statem_lib.c`.
     pub file: String,
 }
 
@@ -26,12 +58,12 @@ pub struct Name {
 pub struct Names(Vec<Name>);
 
 impl Names {
-    /// Looks for paths of C++ files in a folder `ssl`.
+    /// Looks for paths of source files in a folder `ssl`.
     ///
     /// # Errors
     /// The file cannot be read; it takes too long.
-    pub fn read(elf: &Elf, deadline: Deadline) -> Result<Self, Error> {
-        let folder = memmem::Finder::new("/ssl/");
+    pub fn read(elf: &Elf, paths: Paths, deadline: Deadline) -> Result<Self, Error> {
+        let folder = memmem::Finder::new(paths.folder);
         let mut names: Vec<Name> = Vec::new();
         let constant = elf.segments.iter().filter(|segment| !segment.writable);
         for segment in constant {
@@ -44,7 +76,7 @@ impl Names {
                     for at in folder.find_iter(piece) {
                         // What does not fit is in the middle of another piece.
                         let fits = at + LONGEST <= piece.len() || is_last;
-                        if let (true, Some(name)) = (fits, name(piece, at, address))
+                        if let (true, Some(name)) = (fits, name(piece, at, address, paths))
                             && names.len() < MOST
                         {
                             names.push(name);
@@ -73,14 +105,17 @@ impl Names {
     }
 }
 
-/// The path around `/ssl/` at `at`.
-fn name(piece: &[u8], at: usize, address: u64) -> Option<Name> {
-    const FOLDER: usize = "/ssl/".len();
-    let rest = &piece[at + FOLDER..];
+/// The path around the folder at `at`.
+fn name(piece: &[u8], at: usize, address: u64, paths: Paths) -> Option<Name> {
+    let rest = &piece[at + paths.folder.len()..];
     let length = rest.iter().take(LONGEST).position(|byte| *byte == 0)?;
     let file = std::str::from_utf8(&rest[..length]).ok()?;
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
-    if !file.strip_suffix(".cc")?.bytes().all(is_plain) {
+    let is_name = |name: &str| name.bytes().all(is_plain);
+    let name = file.strip_suffix(paths.suffix)?;
+    let folders = paths.folders.iter();
+    let inside = folders.filter_map(|folder| name.strip_prefix(folder));
+    if !is_name(name) && !inside.into_iter().any(is_name) {
         return None;
     }
     let before = piece[..at].iter().rev().take(LONGEST);

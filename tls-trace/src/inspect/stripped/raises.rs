@@ -1,4 +1,4 @@
-//! Which errors functions raise: at each call of the function that stores errors, its constant
+//! What functions say of themselves: at each call of the function that stores errors, its constant
 //! arguments.
 
 use std::{
@@ -31,18 +31,18 @@ pub struct Raise {
 
 /// A function that raises errors of libssl.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Raiser {
+pub struct Raiser<R = Raise> {
     /// Where it is.
     pub range: Range<u64>,
     /// What it raises, its parts elsewhere included.
-    pub raises: BTreeSet<Raise>,
+    pub raises: BTreeSet<R>,
 }
 
 /// What was found, by where functions begin.
-#[derive(Debug, Default)]
-pub struct Raisers {
+#[derive(Debug)]
+pub struct Raisers<R = Raise> {
     /// The functions.
-    pub functions: BTreeMap<u64, Raiser>,
+    pub functions: BTreeMap<u64, Raiser<R>>,
     /// Calls of the function that stores errors.
     pub sites: u32,
     /// Such bytes inside of other instructions, or outside of functions.
@@ -65,37 +65,79 @@ impl Raiser {
     }
 }
 
-impl Raisers {
-    /// Looks at all calls of the function that stores errors.
+impl Raise {
+    /// What a call of `ERR_put_error` raises, by the number of its instruction.
+    pub fn at(body: &Body, names: &Names, call: usize) -> BTreeSet<Self> {
+        let mut raises = BTreeSet::new();
+        // rdi, rsi, rdx, rcx.
+        for [library, zero, reason, file] in body.before(call, [7, 6, 2, 1]) {
+            let (Value::Constant(LIBRARY), Value::Constant(0)) = (library, zero) else {
+                continue;
+            };
+            let Value::Constant(reason) = reason else {
+                continue;
+            };
+            let (true, Ok(reason)) = (REASONS.contains(&reason), u16::try_from(reason)) else {
+                continue;
+            };
+            let file = match file {
+                Value::Constant(address) => names.file(address.cast_unsigned()),
+                _ => None,
+            };
+            let file = file.map(str::to_owned);
+            raises.insert(Self { reason, file });
+        }
+        raises
+    }
+}
+
+impl<R: Ord> Raisers<R> {
+    /// Looks at all calls of the function that stores errors, by what is behind each; `read` says what
+    /// one of them raises.
     ///
     /// # Errors
     /// The file cannot be read; there are absurdly many; it takes too long.
     pub fn find(
         elf: &Elf,
-        names: &Names,
         functions: &Functions,
-        calls: &References,
+        calls: impl Iterator<Item = u64>,
         deadline: Deadline,
+        mut read: impl FnMut(&Body, usize) -> Result<BTreeSet<R>, Error>,
     ) -> Result<Self, Error> {
-        let calls = calls.iter().filter(|call| call.via != Via::Branch);
-        let sites: Vec<u64> = calls.map(|call| call.from).collect();
-        if sites.len() > MOST {
+        let calls: Vec<u64> = calls.take(MOST + 1).collect();
+        if calls.len() > MOST {
             return Err(Error::TooLarge);
         }
-        let mut all = Self::default();
+        let mut all = Self {
+            functions: BTreeMap::new(),
+            sites: 0,
+            misplaced: 0,
+        };
         let mut by_function: BTreeMap<u64, (Range<u64>, Vec<u64>)> = BTreeMap::new();
-        for site in sites {
-            match functions.around(site) {
+        for call in calls {
+            match functions.around(call.saturating_sub(1)) {
                 Some(range) => {
                     let entry = by_function.entry(range.start);
-                    entry.or_insert_with(|| (range, Vec::new())).1.push(site);
+                    entry.or_insert_with(|| (range, Vec::new())).1.push(call);
                 }
                 None => all.misplaced += 1,
             }
         }
-        for (start, (range, sites)) in by_function {
+        for (start, (range, calls)) in by_function {
             deadline.check()?;
-            let raises = all.raises(elf, names, &range, &sites)?;
+            let Some(body) = Body::read(elf, &range)? else {
+                all.misplaced += u32::try_from(calls.len()).unwrap_or(u32::MAX);
+                continue;
+            };
+            let mut raises = BTreeSet::new();
+            for call in calls {
+                let Some(call) = body.ending(call) else {
+                    all.misplaced += 1;
+                    continue;
+                };
+                all.sites += 1;
+                raises.extend(read(&body, call)?);
+            }
             if !raises.is_empty() {
                 all.functions.insert(start, Raiser { range, raises });
             }
@@ -108,47 +150,6 @@ impl Raisers {
     pub fn around(&self, address: u64) -> Option<Range<u64>> {
         let (_, last) = self.functions.range(..=address).next_back()?;
         Some(last.range.clone()).filter(|range| range.contains(&address))
-    }
-
-    fn raises(
-        &mut self,
-        elf: &Elf,
-        names: &Names,
-        range: &Range<u64>,
-        sites: &[u64],
-    ) -> Result<BTreeSet<Raise>, Error> {
-        let mut raises = BTreeSet::new();
-        let Some(body) = Body::read(elf, range)? else {
-            self.misplaced += u32::try_from(sites.len()).unwrap_or(u32::MAX);
-            return Ok(raises);
-        };
-        for site in sites {
-            // One byte and the distance.
-            let Some(call) = body.ending(site + 5) else {
-                self.misplaced += 1;
-                continue;
-            };
-            self.sites += 1;
-            // rdi, rsi, rdx, rcx.
-            for [library, zero, reason, file] in body.before(call, [7, 6, 2, 1]) {
-                let (Value::Constant(LIBRARY), Value::Constant(0)) = (library, zero) else {
-                    continue;
-                };
-                let Value::Constant(reason) = reason else {
-                    continue;
-                };
-                let (true, Ok(reason)) = (REASONS.contains(&reason), u16::try_from(reason)) else {
-                    continue;
-                };
-                let file = match file {
-                    Value::Constant(address) => names.file(address.cast_unsigned()),
-                    _ => None,
-                };
-                let file = file.map(str::to_owned);
-                raises.insert(Raise { reason, file });
-            }
-        }
-        Ok(raises)
     }
 
     /// Gives what compilers moved away from a function back to it: such a part is never called, nothing

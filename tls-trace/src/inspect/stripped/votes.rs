@@ -1,5 +1,5 @@
 //! Calls that can only be of one function, by their constant arguments: each is a vote for the function
-//! it calls.
+//! it calls. Here BoringSSL's.
 
 use std::{collections::BTreeMap, ops::RangeInclusive};
 
@@ -17,20 +17,21 @@ use crate::inspect::{
 };
 
 /// Registers of arguments, System V ABI, AMD64 supplement, 3.2.3.
-const RSI: Register = 6;
-const RDX: Register = 2;
+pub const RDI: Register = 7;
+pub const RSI: Register = 6;
+pub const RDX: Register = 2;
 
 /// `ERR_LIB_SSL`, BoringSSL's include/openssl/err.h.
 pub const LIBRARY: i64 = 16;
 /// `SSL_R_…`, the reasons of errors; those from 1000 on are alerts that were received.
 pub const REASONS: RangeInclusive<i64> = 1..=1200;
 /// Alerts (RFC 8446, 6; RFC 5246, 7.2) that stacks send as fatal.
-const ALERTS: [i64; 24] = [
+pub const ALERTS: [i64; 24] = [
     10, 20, 21, 22, 30, 40, 42, 43, 44, 45, 46, 47, 48, 49, 50, 51, 70, 71, 80, 86, 109, 110, 116,
     120,
 ];
 /// Instructions up to the call.
-const NEAR: usize = 9;
+pub const NEAR: usize = 9;
 /// Bytes before them.
 const LEAD: usize = 40;
 /// Functions that are voted for: of a real library two or three.
@@ -63,26 +64,32 @@ impl Vote {
 /// What was voted for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Votes {
-    /// Calls with the arguments of `ERR_put_error(ERR_LIB_SSL, 0, reason, …)`.
+    /// Calls with the arguments of `ERR_put_error(ERR_LIB_SSL, 0, reason, …)`; of OpenSSL, those of
+    /// `ERR_set_error(ERR_LIB_SSL, reason, …)`.
     pub arguments: Vote,
-    /// Calls whose fourth argument is the name of a source file of libssl.
+    /// Calls whose fourth argument is the name of a source file of libssl; of OpenSSL, those of
+    /// `ERR_set_debug(file, line, function)`.
     pub names: Vote,
-    /// Calls whose second and third arguments are those of a fatal alert.
+    /// Calls whose second and third arguments are those of a fatal alert; of OpenSSL, those of
+    /// `ossl_statem_fatal(ssl, alert, reason, …)`.
     pub alerts: Vote,
 }
 
+/// Votes as they are counted.
 #[derive(Debug, Default)]
-struct Tally(BTreeMap<u64, u32>);
+pub struct Tally(BTreeMap<u64, u32>);
 
 impl Tally {
-    fn add(&mut self, target: Option<u64>) {
+    /// Counts one, if it is one.
+    pub fn add(&mut self, target: Option<u64>) {
         let Some(target) = target else { return };
         if self.0.len() < MOST || self.0.contains_key(&target) {
             *self.0.entry(target).or_default() += 1;
         }
     }
 
-    fn vote(self) -> Vote {
+    /// The outcome.
+    pub fn vote(self) -> Vote {
         let total = self.0.values().sum();
         let mut all: Vec<_> = self.0.into_iter().collect();
         all.sort_by_key(|(target, votes)| (std::cmp::Reverse(*votes), *target));
@@ -149,9 +156,12 @@ pub fn is_fixed(elf: &Elf) -> bool {
     starts.min().is_some_and(|start| start >= 0x1_0000)
 }
 
-struct Code<'a> {
-    decoder: &'static dyn Decoder,
-    window: &'a Window<'a>,
+/// Code that is read instruction by instruction.
+pub struct Code<'a> {
+    /// How.
+    pub decoder: &'static dyn Decoder,
+    /// The code.
+    pub window: &'a Window<'a>,
 }
 
 impl Code<'_> {
@@ -198,7 +208,8 @@ impl Code<'_> {
         (second_fits && third_fits).then_some(target)
     }
 
-    fn lead(&self, at: usize) -> &[u8] {
+    /// What is before an instruction.
+    pub fn lead(&self, at: usize) -> &[u8] {
         const { assert!(LEAD <= BEFORE) };
         &self.window.bytes[at.saturating_sub(LEAD)..at]
     }
@@ -207,19 +218,28 @@ impl Code<'_> {
         self.run(at, NEAR + 3, |_| {})
     }
 
-    /// Tells what the instructions from `at` on do, up to a call; where to.
-    fn run(&self, mut at: usize, most: usize, mut see: impl FnMut(&Step)) -> Option<u64> {
+    fn run(&self, at: usize, most: usize, see: impl FnMut(&Step)) -> Option<u64> {
+        self.call(at, most, see).map(|(target, _)| target)
+    }
+
+    /// Tells what the instructions from `at` on do, up to a call: where to, and what is behind it.
+    pub fn call(
+        &self,
+        mut at: usize,
+        most: usize,
+        mut see: impl FnMut(&Step),
+    ) -> Option<(u64, usize)> {
         for _ in 0..most {
             let code = self.window.bytes.get(at..)?;
             let instruction = self.decoder.decode(code, self.window.address_of(at))?;
+            at += usize::from(instruction.length);
             for step in &instruction.steps {
                 match step {
-                    Step::Call(target) => return *target,
+                    Step::Call(target) => return target.map(|target| (target, at)),
                     Step::Jump(_) | Step::Return | Step::Stop => return None,
                     step => see(step),
                 }
             }
-            at += usize::from(instruction.length);
         }
         None
     }

@@ -1,19 +1,25 @@
-//! A program with a small BoringSSL and no symbols, made byte by byte.
+//! Programs with a small BoringSSL or OpenSSL and no symbols, made byte by byte.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use crate::inspect::tests::sample::Writer;
+use crate::inspect::{stripped::Role, tests::sample::Writer};
 
 const EHDR: usize = 64;
 const PHDR: usize = 56;
 const SHDR: usize = 64;
-/// Files, each as the compiler was given it.
-const FILES: [&str; 5] = [
-    "ssl_lib.cc",
-    "s3_pkt.cc",
-    "s3_both.cc",
-    "tls13_client.cc",
-    "tls13_server.cc",
+/// Files of BoringSSL, each as the compiler was given it.
+const BORINGSSL: [&str; 5] = [
+    "/b/ssl/ssl_lib.cc",
+    "/b/ssl/s3_pkt.cc",
+    "/b/ssl/s3_both.cc",
+    "/b/ssl/tls13_client.cc",
+    "/b/ssl/tls13_server.cc",
+];
+/// The same of OpenSSL, whose names of functions are strings, too.
+const OPENSSL: [&str; 3] = [
+    "ssl/ssl_lib.c",
+    "ssl/statem/statem_lib.c",
+    "../openssl/ssl/record/rec_layer_s3.c",
 ];
 /// Functions in the table of the protocol.
 const METHODS: usize = 18;
@@ -23,6 +29,10 @@ pub struct Program {
     pub bytes: Vec<u8>,
     /// First byte of each function, which is also its address.
     pub functions: BTreeMap<&'static str, usize>,
+    /// What there is to be found.
+    pub truth: BTreeSet<(Role, u64)>,
+    /// The function that most calls are of.
+    pub elected: &'static str,
     /// Distances from the table of functions to each, by name.
     pub unwind: BTreeMap<&'static str, usize>,
     /// First byte of the table of functions, of the relocations, and of the section headers.
@@ -32,25 +42,25 @@ pub struct Program {
 /// Code under construction. It begins where the file does.
 struct Code {
     bytes: Vec<u8>,
-    files: BTreeMap<&'static str, usize>,
+    strings: BTreeMap<String, usize>,
     functions: Vec<(&'static str, usize, usize)>,
 }
 
 impl Code {
-    fn new() -> Self {
+    fn new(strings: impl IntoIterator<Item = String>) -> Self {
         let mut bytes = vec![0; EHDR + 2 * PHDR];
-        let mut files = BTreeMap::new();
-        for file in FILES {
-            files.insert(file, bytes.len());
-            bytes.extend([b"/b/ssl/", file.as_bytes(), b"\0"].concat());
+        let mut places = BTreeMap::new();
+        for string in strings {
+            let at = bytes.len();
+            bytes.extend([string.as_bytes(), b"\0"].concat());
+            places.insert(string, at);
         }
         // What tells that there is TLS at all.
         bytes.extend([&b"c hs"[..], b" traffic", b"\0"].concat());
-        let functions = Vec::new();
         Self {
             bytes,
-            files,
-            functions,
+            strings: places,
+            functions: Vec::new(),
         }
     }
 
@@ -84,7 +94,7 @@ impl Code {
 
     /// `ERR_put_error(16, 0, reason, file, 7)`.
     fn raise(&mut self, reason: u32, file: &str) {
-        let file = self.files[file];
+        let file = self.strings[&format!("/b/ssl/{file}")];
         self.bytes.extend([0xbf, 16, 0, 0, 0, 0x31, 0xf6, 0xba]);
         self.bytes.extend(reason.to_le_bytes());
         self.bytes.extend([0x48, 0x8d, 0x0d]);
@@ -93,14 +103,48 @@ impl Code {
         self.call("ERR_put_error");
     }
 
+    /// `ERR_set_debug(file, 7, function)`.
+    fn set_debug(&mut self, file: &str, function: &str) {
+        let (file, function) = (self.strings[file], self.strings[function]);
+        self.bytes.extend([0x48, 0x8d, 0x15]);
+        self.relative(function);
+        self.bytes.extend([0xbe, 7, 0, 0, 0, 0x48, 0x8d, 0x3d]);
+        self.relative(file);
+        self.call("ERR_set_debug");
+    }
+
+    /// `ERR_raise(20, reason)`, in a function of that name.
+    fn raise_error(&mut self, reason: u32, file: &str, function: &str) {
+        self.set_debug(file, function);
+        self.bytes.extend([0x31, 0xd2, 0xbe]);
+        self.bytes.extend(reason.to_le_bytes());
+        self.bytes.extend([0x31, 0xc0, 0xbf, 20, 0, 0, 0]);
+        self.call("ERR_set_error");
+    }
+
+    /// `SSLfatal(ssl, 40, reason)`, in a function of that name; the session is in `rbx`.
+    fn fatal(&mut self, reason: u32, function: &str) {
+        self.set_debug("ssl/statem/statem_lib.c", function);
+        self.bytes.extend([0x48, 0x89, 0xdf, 0xba]);
+        self.bytes.extend(reason.to_le_bytes());
+        self.bytes.extend([0x31, 0xc9, 0xbe, 40, 0, 0, 0]);
+        self.call("ossl_statem_fatal");
+    }
+
+    /// `lea rax, [rbx + offset]`.
+    fn use_member(&mut self, offset: u32) {
+        self.bytes.extend([0x48, 0x8d, 0x83]);
+        self.bytes.extend(offset.to_le_bytes());
+    }
+
     /// `mov rax, [rdi + 0x30]`.
     fn load_state(&mut self) {
         self.bytes.extend([0x48, 0x8b, 0x47, 0x30]);
     }
 }
 
-fn code() -> Code {
-    let mut code = Code::new();
+fn boringssl_code() -> Code {
+    let mut code = Code::new(BORINGSSL.map(str::to_owned));
     code.function("ERR_put_error", |code| code.bytes.extend([0x90; 20]));
     for reason in 300..400 {
         code.function("any", |code| code.raise(reason, "ssl_lib.cc"));
@@ -121,7 +165,7 @@ fn code() -> Code {
         code.raise(123, "s3_pkt.cc");
     });
     code.function("tls_add_message", |code| code.raise(69, "s3_both.cc"));
-    code.function("tls_other", |code| code.bytes.extend([0x90; 16]));
+    code.function("other", |code| code.bytes.extend([0x90; 16]));
     code.function("early_data", |code| {
         code.load_state();
         for reason in 1..=8_u32 {
@@ -141,9 +185,125 @@ fn code() -> Code {
     code
 }
 
-/// Makes it.
+/// Names of functions that only raise errors.
+fn name(number: u32) -> String {
+    format!("function_{number}")
+}
+
+/// With `is_inlined`, the handshake is inside of another function.
+fn openssl_code(is_inlined: bool) -> Code {
+    let known = [
+        "SSL_do_handshake",
+        "SSL_clear",
+        "SSL_shutdown",
+        "ossl_ssl_connection_reset",
+        "ssl3_read_bytes",
+        "tls1_setup_key_block",
+        "tls_construct_client_hello",
+    ];
+    let strings = OPENSSL.into_iter().chain(known).map(str::to_owned);
+    let mut code = Code::new(strings.chain((0..124).map(name)));
+    code.function("ERR_set_debug", |code| code.bytes.extend([0x90; 20]));
+    code.function("ERR_vset_error", |code| code.bytes.extend([0x90; 20]));
+    code.function("ERR_set_error", |code| code.call("ERR_vset_error"));
+    code.function("ossl_statem_fatal", |code| {
+        // mov esi, edx; mov edi, 20.
+        code.bytes.extend([0x89, 0xd6, 0xbf, 20, 0, 0, 0]);
+        code.call("ERR_vset_error");
+    });
+    for number in 0..62 {
+        let lib = |code: &mut Code| code.raise_error(300, "ssl/ssl_lib.c", &name(number));
+        code.function("any", lib);
+        code.function("any", |code| code.fatal(300, &name(62 + number)));
+    }
+    code.function("SSL_do_handshake", |code| {
+        // mov eax, [rdi].
+        code.bytes.extend([0x8b, 0x07]);
+        code.raise_error(144, "ssl/ssl_lib.c", "SSL_do_handshake");
+        if is_inlined {
+            code.raise_error(259, "ssl/ssl_lib.c", "function_1");
+        }
+    });
+    code.function("SSL_shutdown", |code| {
+        // cmp dword [rdi], 0.
+        code.bytes.extend([0x83, 0x3f, 0]);
+        code.raise_error(276, "ssl/ssl_lib.c", "SSL_shutdown");
+    });
+    code.function("SSL_clear", |code| {
+        code.raise_error(188, "ssl/ssl_lib.c", "SSL_clear");
+    });
+    code.function("connection_new", |code| code.bytes.extend([0x90; 16]));
+    code.function("connection_free", |code| code.bytes.extend([0x90; 16]));
+    code.function("connection_reset", |code| {
+        code.raise_error(259, "ssl/ssl_lib.c", "ossl_ssl_connection_reset");
+    });
+    code.function("other", |code| code.bytes.extend([0x90; 16]));
+    code.function("ssl3_read_bytes", |code| {
+        let file = OPENSSL[2];
+        code.raise_error(244, file, "ssl3_read_bytes");
+    });
+    code.function("tls1_setup_key_block", |code| {
+        code.use_member(0x148);
+        code.use_member(0x128);
+        code.fatal(259, "tls1_setup_key_block");
+    });
+    code.function("tls_construct_client_hello", |code| {
+        code.use_member(0x148);
+        code.fatal(191, "tls_construct_client_hello");
+    });
+    code.function("caller", |code| {
+        code.call("SSL_do_handshake");
+        code.call("SSL_clear");
+    });
+    code
+}
+
+/// Makes one with OpenSSL 3.3.
+pub fn openssl() -> Program {
+    openssl_of(openssl_code(false))
+}
+
+/// Makes one where the function that shakes hands is another, with the handshake inside.
+pub fn openssl_inlined() -> Program {
+    openssl_of(openssl_code(true))
+}
+
+fn openssl_of(code: Code) -> Program {
+    let mut methods = vec!["connection_new", "connection_free", "connection_reset"];
+    methods.resize(14, "other");
+    methods.push("ssl3_read_bytes");
+    let roles = [
+        (Role::SetDebug, "ERR_set_debug"),
+        (Role::SetError, "ERR_vset_error"),
+        (Role::Handshake, "SSL_do_handshake"),
+        (Role::Fatal, "ossl_statem_fatal"),
+        (Role::Clear, "SSL_clear"),
+        (Role::MethodFree, "connection_free"),
+    ];
+    program(code, &methods, &roles)
+}
+
+/// Makes one with BoringSSL.
 pub fn boringssl() -> Program {
-    let mut code = code();
+    let methods = [
+        "tls_new",
+        "tls_free",
+        "tls_write_app_data",
+        "tls_add_message",
+    ];
+    let roles = [
+        (Role::PutError, "ERR_put_error"),
+        (Role::Handshake, "SSL_do_handshake"),
+        (Role::Alert, "ssl_send_alert"),
+        (Role::Alert, "ssl_send_alert_impl"),
+        (Role::Free, "tls_free"),
+    ];
+    program(boringssl_code(), &methods, &roles)
+}
+
+/// Makes it: with a table of these methods and others, and with those functions to be found, of which the
+/// first stores errors.
+fn program(mut code: Code, methods: &[&'static str], roles: &[(Role, &'static str)]) -> Program {
     let align = |code: &mut Code| {
         code.bytes
             .resize(code.bytes.len().next_multiple_of(16), 0xcc);
@@ -155,14 +315,8 @@ pub fn boringssl() -> Program {
     let unwind = unwind(&mut code, unwind_at);
     let unwind_end = code.bytes.len();
     let relocations = align(&mut code);
-    let methods = [
-        "tls_new",
-        "tls_free",
-        "tls_write_app_data",
-        "tls_add_message",
-    ];
-    let methods = methods.into_iter().chain(["tls_other"; METHODS - 4]);
-    for (slot, name) in methods.enumerate() {
+    for slot in 0..METHODS {
+        let name = methods.get(slot).unwrap_or(&"other");
         let function = code.at(name) as u64;
         for number in [(table + slot * 8) as u64, 8, function] {
             code.bytes.extend(number.to_le_bytes());
@@ -216,6 +370,11 @@ pub fn boringssl() -> Program {
             .iter()
             .map(|(name, at, _)| (*name, *at))
             .collect(),
+        truth: roles
+            .iter()
+            .map(|(role, name)| (*role, code.at(name) as u64))
+            .collect(),
+        elected: roles[0].1,
         unwind,
         tables: [unwind_at, relocations, sections],
     }
