@@ -389,8 +389,9 @@ abi! {
         pub file: u32,
         /// [`LOOSE`].
         pub flags: u32,
-        /// Zero.
-        pub reserved: u32,
+        /// [`LibraryMoment::ERROR`]: description of the alert that is sent for it; [`NO_DETAIL`]: none, or not
+        /// known.
+        pub alert_sent: u32,
     }
 }
 

@@ -247,11 +247,11 @@ pub enum LibraryMoment {
     Returned(GoError),
     /// The session is being freed.
     Freed,
-    /// GnuTLS or BoringSSL.
+    /// GnuTLS or BoringSSL, or OpenSSL with the alert that it sends.
     Stated(Box<Statement>),
 }
 
-/// What GnuTLS or BoringSSL tells at a moment.
+/// What GnuTLS, BoringSSL, or OpenSSL without symbols tells at a moment.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Statement {
     /// The function that shakes hands returned success.

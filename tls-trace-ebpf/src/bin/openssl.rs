@@ -1,7 +1,9 @@
 //! uprobes on OpenSSL: how a handshake ended, why it failed, what was negotiated behind encryption.
 //!
 //! Only functions that run a few times for each handshake, or on failure; nothing while data flows.
-//! The programs are the same for every file: where fields are comes from [`FILES`], by attach cookie.
+//! The programs are the same for every file: where fields are comes from [`FILES`], by attach cookie. Where
+//! functions are may have been concluded from code without symbols: what they are called with has to make
+//! sense, or the file's probes fall silent ([`NONSENSE`]).
 
 #![no_std]
 #![no_main]
@@ -32,7 +34,7 @@ use aya_ebpf::{
 use tls_trace_common::{
     FIELD_ALPN, FIELD_EARLY_DATA, FIELD_EARLY_DATA_OK, FIELD_RESUMED, FIELD_SERVER,
     FIELD_SESSION_ALPN, FIELD_STATE, FIELD_VERIFY_RESULT, FIELD_VERSION, Kind, LIBRARY_FILES,
-    LOOSE, LibraryMoment, LibraryRecord, Lost, OpensslOffsets, UNAVAILABLE,
+    LOOSE, LibraryMoment, LibraryRecord, Lost, NO_DETAIL, OpensslOffsets, UNAVAILABLE,
 };
 use tls_trace_ebpf::{
     kernel::header,
@@ -46,6 +48,14 @@ const TLS_ST_OK: u32 = 1;
 const ERR_LIB_SSL: i32 = 20;
 /// `SSL_R_SHUTDOWN_WHILE_IN_INIT`: the application gives up after a failure that was told already.
 const SHUTDOWN_WHILE_IN_INIT: i32 = 407;
+
+/// Numbers of libraries (`ERR_LIB_MASK`), and of reasons (`ERR_REASON_MASK`).
+const LIBRARIES: core::ops::RangeInclusive<i32> = 1..=0xff;
+const REASONS: core::ops::RangeInclusive<i32> = 1..=0x7f_ffff;
+/// `SSL_AD_NO_ALERT` (ssl/ssl_local.h), and the descriptions of alerts.
+const ALERTS: core::ops::RangeInclusive<i32> = -1..=0xff;
+/// So much nonsense, and a file's probes are silent.
+const ENOUGH: u32 = 3;
 
 /// The session that a thread works on, or worked on last.
 #[derive(Clone, Copy)]
@@ -63,6 +73,10 @@ static ACTIVE: LruHashMap<u64, Active> = LruHashMap::with_max_entries(16384, 0);
 /// By attach cookie.
 #[map]
 static FILES: Array<OpensslOffsets> = Array::with_max_entries(LIBRARY_FILES, 0);
+
+/// Calls that cannot be of the function that was meant, by attach cookie.
+#[map]
+static NONSENSE: Array<u32> = Array::with_max_entries(LIBRARY_FILES, 0);
 
 /// match-proto: `int SSL_do_handshake(SSL *s)`, which `SSL_connect`, `SSL_accept` and the functions of
 /// early data call, too.
@@ -98,7 +112,13 @@ fn ssl_do_handshake_return(ctx: RetProbeContext) -> u32 {
     // SAFETY: as above.
     unsafe { (*active).loose = 1 };
     if ctx.ret::<i32>() == 1 {
-        tell(ssl, file, LibraryMoment::HANDSHAKE_RETURNED, 0, 0);
+        tell(
+            ssl,
+            file,
+            LibraryMoment::HANDSHAKE_RETURNED,
+            Failure::NONE,
+            0,
+        );
     }
     0
 }
@@ -132,7 +152,7 @@ fn ssl_free(ctx: ProbeContext) -> u32 {
         // The memory may be another session's soon.
         let _ = ACTIVE.remove(thread);
     }
-    tell(ssl, file, LibraryMoment::FREED, 0, 0);
+    tell(ssl, file, LibraryMoment::FREED, Failure::NONE, 0);
     0
 }
 
@@ -149,6 +169,43 @@ fn err_put_error(ctx: ProbeContext) -> u32 {
     failed(ctx.arg(0), ctx.arg(2))
 }
 
+/// The same where it has no symbol, and `ERR_set_error(int lib, int reason, const char *fmt, ...)`.
+#[uprobe]
+fn ossl_set_error(ctx: ProbeContext) -> u32 {
+    let (library, reason): (Option<i32>, Option<i32>) = (ctx.arg(0), ctx.arg(1));
+    let makes_sense = library.is_some_and(|library| LIBRARIES.contains(&library))
+        && reason.is_some_and(|reason| REASONS.contains(&reason));
+    if makes_sense {
+        failed(library, reason)
+    } else {
+        doubt(cookie(&ctx));
+        0
+    }
+}
+
+/// match-proto: `void ossl_statem_fatal(SSL_CONNECTION *s, int al, int reason, const char *fmt, ...)`, where
+/// it has no symbol.
+#[uprobe]
+fn ossl_statem_fatal(ctx: ProbeContext) -> u32 {
+    let (Some(ssl @ 1..), Some(alert), Some(reason)) =
+        (ctx.arg::<u64>(0), ctx.arg::<i32>(1), ctx.arg::<i32>(2))
+    else {
+        return 0;
+    };
+    let file = cookie(&ctx);
+    if !ALERTS.contains(&alert) || !REASONS.contains(&reason) {
+        doubt(file);
+        return 0;
+    }
+    let failure = Failure {
+        reason: reason.cast_unsigned(),
+        // -1 is `NO_DETAIL`.
+        alert_sent: alert.cast_unsigned(),
+    };
+    tell(ssl, file, LibraryMoment::ERROR, failure, 0);
+    0
+}
+
 #[inline(always)]
 fn failed(library: Option<i32>, reason: Option<i32>) -> u32 {
     let (Some(ERR_LIB_SSL), Some(reason)) = (library, reason) else {
@@ -163,14 +220,34 @@ fn failed(library: Option<i32>, reason: Option<i32>) -> u32 {
     // SAFETY: an entry of the map, alive while the program runs.
     let active = unsafe { *active };
     let flags = if active.loose == 1 { LOOSE } else { 0 };
+    let failure = Failure {
+        reason: reason.cast_unsigned(),
+        ..Failure::NONE
+    };
     tell(
         active.ssl,
         active.file,
         LibraryMoment::ERROR,
-        reason.cast_unsigned(),
+        failure,
         flags,
     );
     0
+}
+
+/// What went wrong.
+#[derive(Clone, Copy)]
+struct Failure {
+    /// `ERR_GET_REASON`, 0 for nothing.
+    reason: u32,
+    /// Description of an alert, [`NO_DETAIL`] for none.
+    alert_sent: u32,
+}
+
+impl Failure {
+    const NONE: Self = Self {
+        reason: 0,
+        alert_sent: NO_DETAIL,
+    };
 }
 
 /// The session in the first argument, and the file that the probe is in.
@@ -180,9 +257,31 @@ fn session(ctx: &ProbeContext) -> Option<(u64, u32)> {
     if ssl == 0 {
         return None;
     }
+    Some((ssl, cookie(ctx)))
+}
+
+/// The file that the probe is in.
+#[inline(always)]
+fn cookie(ctx: &ProbeContext) -> u32 {
     // SAFETY: the context of the running program.
     let cookie = unsafe { bpf_get_attach_cookie(ctx.as_ptr()) };
-    Some((ssl, cookie as u32))
+    cookie as u32
+}
+
+/// Whether the probes in a file are where they should be, as far as was seen.
+#[inline(always)]
+fn sound(file: u32) -> bool {
+    NONSENSE.get(file).is_some_and(|count| *count < ENOUGH)
+}
+
+/// Counts a call that makes no sense.
+#[inline(always)]
+fn doubt(file: u32) {
+    if let (true, Some(count)) = (sound(file), NONSENSE.get_ptr_mut(file)) {
+        // SAFETY: an entry of the map, which never goes; an increment that is lost is made up for by the
+        // next nonsense.
+        unsafe { *count += 1 };
+    }
 }
 
 #[inline(always)]
@@ -204,8 +303,8 @@ fn offsets(ssl: u64, file: u32) -> Option<&'static OpensslOffsets> {
 
 /// Sends what the library knows of a session, unless that has seen no ClientHello yet.
 #[inline(always)]
-fn tell(ssl: u64, file: u32, moment: LibraryMoment, reason: u32, flags: u32) {
-    let Some(offsets) = offsets(ssl, file) else {
+fn tell(ssl: u64, file: u32, moment: LibraryMoment, failure: Failure, flags: u32) {
+    let (Some(offsets), true) = (offsets(ssl, file), sound(file)) else {
         return;
     };
     let s3 = if offsets.s3 == UNAVAILABLE {
@@ -226,10 +325,10 @@ fn tell(ssl: u64, file: u32, moment: LibraryMoment, reason: u32, flags: u32) {
         for (to, from) in record.random.as_chunks_mut::<8>().0.iter_mut().zip(random) {
             *to = from.to_ne_bytes();
         }
-        record.reason = reason;
+        record.reason = failure.reason;
         record.file = file;
         record.flags = flags;
-        record.reserved = 0;
+        record.alert_sent = failure.alert_sent;
         let mut fields = Fields::new(&mut record.fields, 0);
         let mut read = |offset, bit| {
             let value = field::<u32>(ssl, offset);

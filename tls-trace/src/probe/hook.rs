@@ -307,6 +307,16 @@ pub const HOOKS: &[Hook] = &[
         "err_put_error",
         "exact reason of a failure, OpenSSL 1.1"
     ),
+    uprobe!(
+        Openssl,
+        "ossl_set_error",
+        "exact reason of a failure, OpenSSL 3 without symbols",
+    ),
+    uprobe!(
+        Openssl,
+        "ossl_statem_fatal",
+        "reason and alert of a failure, OpenSSL 3 without symbols",
+    ),
     uprobe!(Go, "go_handshake", "start of a handshake, Go"),
     uprobe!(Go, "go_client_hello", "which handshake it is, Go clients"),
     uprobe!(Go, "go_server_hello", "which handshake it is, Go servers"),

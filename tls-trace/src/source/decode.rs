@@ -13,7 +13,7 @@ use tls_trace_common::{self as abi, Kind, Record};
 use crate::{
     event::{
         ConnectionId, Counters, Direction, Event, EventKind, Function, LibraryEvent, LibraryMoment,
-        LibraryName, Segment, Socket, StateChange, Task, TcpFlags, TcpState, Timestamp,
+        LibraryName, Segment, Socket, StateChange, Statement, Task, TcpFlags, TcpState, Timestamp,
     },
     probe::ResetReasons,
 };
@@ -181,13 +181,23 @@ const TLS_ST_OK: u32 = 1;
 fn library(record: &abi::LibraryRecord) -> Option<LibraryEvent> {
     let moment = match abi::LibraryMoment(record.header.detail) {
         abi::LibraryMoment::HANDSHAKE_RETURNED => LibraryMoment::HandshakeReturned,
-        abi::LibraryMoment::ERROR => LibraryMoment::Failed {
-            reason: record.reason,
+        abi::LibraryMoment::ERROR => match u8::try_from(record.alert_sent) {
+            Ok(alert) => LibraryMoment::Stated(Box::new(Statement {
+                reason: Some(record.reason),
+                alert_sent: Some(alert),
+                ..Statement::default()
+            })),
+            Err(_) => LibraryMoment::Failed {
+                reason: record.reason,
+            },
         },
         abi::LibraryMoment::FREED => LibraryMoment::Freed,
         _ => return None,
     };
     let read = |field, value: u32| (record.fields & field != 0).then_some(value);
+    let state = read(abi::FIELD_STATE, record.state).map(|state| state == TLS_ST_OK);
+    // Where the state cannot be read, the return value is all there is.
+    let returned = moment == LibraryMoment::HandshakeReturned;
     let early_data = read(abi::FIELD_EARLY_DATA, record.early_data);
     let alpn = read(abi::FIELD_ALPN, record.alpn_length);
     let session_alpn = read(abi::FIELD_SESSION_ALPN, record.session_alpn_length);
@@ -198,7 +208,7 @@ fn library(record: &abi::LibraryRecord) -> Option<LibraryEvent> {
         task: task(&record.task),
         random: record.random,
         server: read(abi::FIELD_SERVER, record.server).map(|server| server != 0),
-        done: read(abi::FIELD_STATE, record.state).map(|state| state == TLS_ST_OK),
+        done: state.or(returned.then_some(true)),
         version: read(abi::FIELD_VERSION, record.version)
             .and_then(|version| u16::try_from(version).ok()),
         early_data_accepted: early_data.filter(|sent| *sent != 0).map(|sent| sent == 2),
@@ -241,5 +251,42 @@ fn task(task: &abi::Task) -> Task {
         comm: String::from_utf8_lossy(comm).into_owned(),
         exiting,
         exit_signal: (exiting && signal != 0).then_some(signal),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use zerocopy::FromZeros as _;
+
+    use super::*;
+
+    fn record(moment: abi::LibraryMoment, alert_sent: u32) -> abi::LibraryRecord {
+        let mut record = abi::LibraryRecord::new_zeroed();
+        record.header.kind = Kind::LIBRARY;
+        record.header.detail = moment.0;
+        record.reason = 134;
+        record.alert_sent = alert_sent;
+        record
+    }
+
+    #[test]
+    fn an_alert_comes_with_its_reason() {
+        let error = abi::LibraryMoment::ERROR;
+        let event = library(&record(error, 48)).expect("a moment");
+        let LibraryMoment::Stated(said) = event.moment else {
+            panic!("{event:?}");
+        };
+        assert_eq!((said.reason, said.alert_sent), (Some(134), Some(48)));
+        let event = library(&record(error, abi::NO_DETAIL)).expect("a moment");
+        assert_eq!(event.moment, LibraryMoment::Failed { reason: 134 });
+    }
+
+    #[test]
+    fn without_a_state_success_is_the_end_of_a_handshake() {
+        let returned = abi::LibraryMoment::HANDSHAKE_RETURNED;
+        let mut record = record(returned, abi::NO_DETAIL);
+        assert_eq!(library(&record).expect("a moment").done, Some(true));
+        record.fields = abi::FIELD_STATE;
+        assert_eq!(library(&record).expect("a moment").done, Some(false));
     }
 }

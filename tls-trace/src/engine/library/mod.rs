@@ -31,7 +31,7 @@ pub(super) struct Said {
     joined_by: JoinKey,
     /// Its first error, unless the handshake went on to complete.
     failure: Option<Failure>,
-    /// The first fatal alert that it sent, of GnuTLS and BoringSSL.
+    /// The first fatal alert that it sent, of GnuTLS, BoringSSL, and OpenSSL without symbols.
     alert_sent: Option<(Moment, u8)>,
     /// Its state machine reached the end of the handshake.
     done: bool,
@@ -122,6 +122,7 @@ impl Said {
         if let Some(reason) = statement.reason {
             let why = match event.library {
                 LibraryName::Gnutls => Why::Gnutls(reason, statement.alert_received),
+                LibraryName::Openssl => Why::Openssl(reason),
                 _ => Why::Boringssl(reason),
             };
             self.failure.get_or_insert(Failure { at, why });
@@ -169,7 +170,11 @@ impl Said {
 
     fn openssl(&self, reason: u32) -> Option<Cause> {
         Some(match reason {
-            CERTIFICATE_VERIFY_FAILED => verify::cause(self.verify_result.unwrap_or(verify::OK)),
+            CERTIFICATE_VERIFY_FAILED => match (self.verify_result, self.alert_sent) {
+                // Without symbols the result cannot be read.
+                (None, Some((_, description))) => alert::cause(description),
+                (result, _) => verify::cause(result.unwrap_or(verify::OK)),
+            },
             101 => Cause::NoSharedGroup,
             193 => Cause::NoSharedCipher,
             TOO_MUCH_EARLY_DATA => Cause::UnexpectedMessage,

@@ -1,4 +1,4 @@
-//! What GnuTLS and BoringSSL add to what the wire shows.
+//! What GnuTLS and BoringSSL, and OpenSSL without symbols, add to what the wire shows.
 
 use rstest::rstest;
 
@@ -90,6 +90,31 @@ fn of_a_certificate_boringssl_says_more_by_its_alert() {
         assert_eq!(report(said).verdict.cause, Cause::CertificateExpired);
     }
     assert_eq!(report([failed()]).verdict.cause, Cause::CertificateUnknown);
+}
+
+/// Without symbols the result of the verification cannot be read.
+#[test]
+fn of_a_certificate_openssl_says_by_its_alert_what_it_does_not_say_otherwise() {
+    let both = Statement {
+        alert_sent: Some(45),
+        ..failed(134)
+    };
+    let said = stated(LibraryName::Openssl, both);
+    let expired = report([said.clone()]);
+    assert_eq!(expired.verdict.cause, Cause::CertificateExpired);
+    let library = expired.library.as_ref().expect("the library spoke");
+    assert_eq!(
+        library.reason_name.as_deref(),
+        Some("certificate_verify_failed")
+    );
+    let with_result = LibraryEvent {
+        verify_result: Some(62),
+        ..said
+    };
+    let wrong_name = report([with_result]);
+    assert_eq!(wrong_name.verdict.cause, Cause::CertificateHostnameMismatch);
+    let alone = report([stated(LibraryName::Openssl, failed(134))]);
+    assert_eq!(alone.verdict.cause, Cause::CertificateUnknown);
 }
 
 /// `SSL_R_WRONG_VERSION_NUMBER` and `protocol_version` are how BoringSSL takes words of another protocol.

@@ -73,18 +73,8 @@ impl Boringssl {
             .map_err(NotHooked::because)?;
         let end = ENDS.into_iter().find(|name| library.place(name).is_some());
         let end = end.map(|name| ("bssl_free", name));
-        let mut links = Vec::new();
-        for (program, function) in PLACES.iter().copied().chain(end) {
-            let places = library.places(function);
-            let places: Vec<_> = places
-                .map(|place| (place.offset, u64::from(entry)))
-                .collect();
-            if places.is_empty() {
-                continue;
-            }
-            let attached = self.object.attach_uprobes(program, file, &places);
-            links.extend(attached.map_err(|error| NotHooked(format!("{function}: {error}")))?);
-        }
+        let programs = PLACES.iter().copied().chain(end);
+        let links = super::attach_all(&mut self.object, file, library, programs, entry.into())?;
         Ok(Hooked {
             links,
             slot: Some(slot),

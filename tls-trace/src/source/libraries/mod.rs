@@ -131,8 +131,8 @@ impl Observer for Hooks {
         for library in &inspection.libraries {
             // What names do not vouch for must be what it was, to the last moment.
             let found = inspection.stripped.as_ref();
-            let is_changed = library.family == Family::Boringssl
-                && found.is_some_and(|found| !found.is_still_in(file));
+            let found = found.filter(|found| found.family == library.family);
+            let is_changed = found.is_some_and(|found| !found.is_still_in(file));
             let hooked = if is_changed {
                 let changed = "it was changed after it was looked at";
                 Some(Err(NotHooked(changed.to_owned())))
@@ -241,6 +241,27 @@ fn attach(
             .attach_uprobe(program, file, place.offset, cookie)
             .map_err(|error| NotHooked(format!("{function}: {error}")))?;
         links.extend(attached);
+    }
+    Ok(links)
+}
+
+/// Attaches programs to functions of a library and to their copies, as far as there are any.
+fn attach_all(
+    object: &mut AttachedObject,
+    file: &File,
+    library: &Library,
+    programs: impl Iterator<Item = (&'static str, &'static str)>,
+    cookie: u64,
+) -> Result<Vec<Link>, NotHooked> {
+    let mut links = Vec::new();
+    for (program, function) in programs {
+        let places = library.places(function);
+        let places: Vec<_> = places.map(|place| (place.offset, cookie)).collect();
+        if places.is_empty() {
+            continue;
+        }
+        let attached = object.attach_uprobes(program, file, &places);
+        links.extend(attached.map_err(|error| NotHooked(format!("{function}: {error}")))?);
     }
     Ok(links)
 }

@@ -1,4 +1,7 @@
-//! Hooks OpenSSL, whether libssl and libcrypto are two files or one.
+//! Hooks OpenSSL, whether libssl and libcrypto are two files or one, with symbols or without.
+//!
+//! What was found without symbols is not proven: the programs watch what the functions are called with, and
+//! fall silent where that makes no sense.
 
 use std::fs::File;
 
@@ -22,10 +25,21 @@ const SSL: &[(&str, &str)] = &[
 const CRYPTO_3: &[(&str, &str)] = &[("err_vset_error", "ERR_vset_error")];
 const CRYPTO_1: &[(&str, &str)] = &[("err_put_error", "ERR_put_error")];
 
+/// Without symbols; in this order, too. Compilers make copies of functions, and leave some out.
+const STRIPPED: &[(&str, &str)] = &[
+    ("ssl_do_handshake_return", "SSL_do_handshake"),
+    ("ssl_do_handshake", "SSL_do_handshake"),
+    ("ssl_clear", "SSL_clear"),
+    ("ssl_free", "ssl_free"),
+    ("ossl_set_error", "ERR_vset_error"),
+    ("ossl_statem_fatal", "ossl_statem_fatal"),
+];
+
 /// The object `openssl` and what it is told of each file.
 pub(super) struct Openssl {
     object: AttachedObject,
     table: Array<MapData, Offsets>,
+    nonsense: Array<MapData, u32>,
     slots: Slots,
 }
 
@@ -41,10 +55,11 @@ impl Openssl {
     /// Takes over the object.
     ///
     /// # Errors
-    /// It lacks the map `FILES`.
+    /// It lacks a map.
     pub(super) fn new(mut object: AttachedObject) -> Result<Self, NotHooked> {
         Ok(Self {
             table: super::table(&mut object, "FILES")?,
+            nonsense: super::table(&mut object, "NONSENSE")?,
             object,
             slots: Slots::default(),
         })
@@ -56,10 +71,17 @@ impl Openssl {
         let slot = self.slots.take()?;
         self.table
             .set(slot.entry, Offsets(offsets), 0)
+            .and_then(|()| self.nonsense.set(slot.entry, 0, 0))
             .map_err(NotHooked::because)?;
         let cookie = u64::from(slot.entry);
+        let object = &mut self.object;
+        let links = if is_stripped(library) {
+            super::attach_all(object, file, library, STRIPPED.iter().copied(), cookie)?
+        } else {
+            super::attach(object, file, library, SSL, cookie)?
+        };
         Ok(Hooked {
-            links: super::attach(&mut self.object, file, library, SSL, cookie)?,
+            links,
             slot: Some(slot),
         })
     }
@@ -87,6 +109,11 @@ impl Hooker for Openssl {
     }
 }
 
+/// Whether its functions were found without symbols: nothing else asks libssl for that one.
+fn is_stripped(library: &Library) -> bool {
+    library.place("ERR_set_debug").is_some()
+}
+
 /// The offsets of a build of OpenSSL; `None` where the key to join by cannot be read.
 fn offsets(library: &Library) -> Option<OpensslOffsets> {
     let member = |name, width| {
@@ -109,9 +136,14 @@ fn offsets(library: &Library) -> Option<OpensslOffsets> {
         _ => UNAVAILABLE,
     };
     let version = own("ssl.version");
+    // `struct ssl_st` with its type in front came with OpenSSL 3.2; before, the version is there.
+    let kind = match version {
+        0 => UNAVAILABLE,
+        UNAVAILABLE => own("ssl.type"),
+        _ => 0,
+    };
     Some(OpensslOffsets {
-        // `struct ssl_st` with its type in front came with OpenSSL 3.2; before, the version is there.
-        kind: if version == 0 { UNAVAILABLE } else { 0 },
+        kind,
         s3,
         client_random,
         alpn: beside("ssl.alpn_selected", 8),
@@ -127,4 +159,48 @@ fn offsets(library: &Library) -> Option<OpensslOffsets> {
         session_alpn: own("session.alpn_selected"),
         session_alpn_length: own("session.alpn_selected_len"),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::inspect::{Finding, Member, Offsets};
+
+    fn library(members: &[(&'static str, &[u32])]) -> Library {
+        let members = members.iter().map(|(name, path)| Member {
+            name,
+            finding: Finding::Binary(Offsets {
+                path: path.to_vec(),
+                width: 4,
+                bits: None,
+            }),
+        });
+        Library {
+            family: Family::OpensslSsl,
+            version: None,
+            hooks: Vec::new(),
+            members: members.collect(),
+            itabs: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn of_a_library_without_symbols_only_what_was_found_is_read() {
+        let found = offsets(&library(&[
+            ("ssl.client_random", &[0x148]),
+            ("ssl.type", &[0]),
+        ]));
+        let found = found.expect("the random");
+        assert_eq!((found.kind, found.client_random), (0, 0x148));
+        assert_eq!((found.state, found.version), (UNAVAILABLE, UNAVAILABLE));
+        // OpenSSL 3.0 has the version there, which is no type.
+        let older = offsets(&library(&[("ssl.client_random", &[0x160])]));
+        assert_eq!(older.expect("the random").kind, UNAVAILABLE);
+        let named = [("ssl.client_random", &[0x160][..]), ("ssl.version", &[0])];
+        assert_eq!(
+            offsets(&library(&named)).expect("the random").kind,
+            UNAVAILABLE
+        );
+        assert!(offsets(&library(&[("ssl.type", &[0])])).is_none());
+    }
 }
