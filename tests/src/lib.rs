@@ -38,6 +38,7 @@ pub mod nss;
 pub mod program;
 pub mod scenes;
 pub mod servers;
+pub mod static_nginx;
 pub mod tshark;
 pub mod vantage;
 pub mod words;

@@ -8,6 +8,7 @@ pub mod grpcio;
 pub mod grpcjava;
 pub mod grpcjs;
 mod linker;
+pub mod nginx;
 mod package;
 mod pip;
 
@@ -63,7 +64,8 @@ pub fn programs(root: &Path) -> Result<()> {
     grpcio::provide(root)?;
     grpcjs::provide(root)?;
     grpcjava::provide(root)?;
-    envoy::provide(root)
+    envoy::provide(root)?;
+    nginx::provide(root)
 }
 
 fn missing(packages: &[Package]) -> Vec<&Package> {

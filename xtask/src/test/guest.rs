@@ -71,6 +71,7 @@ pub const ON_ANY_KERNEL: &[&str] = &[
     "offsets",
     "preface",
     "proxies",
+    "static_nginx",
     "wire_only",
 ];
 

@@ -42,6 +42,9 @@ const GRPCJS: &str = "TLS_TRACE_TEST_GRPCJS";
 /// Tells the truth suite where Envoy is.
 const ENVOY: &str = "TLS_TRACE_TEST_ENVOY";
 
+/// Tells the truth suite where nginx with OpenSSL linked in is.
+const NGINX: &str = "TLS_TRACE_TEST_NGINX";
+
 /// The package of the truth suite.
 pub const PACKAGE: &str = "tls-trace-tests";
 
@@ -87,6 +90,9 @@ pub fn machine(root: &Path) -> Result<Outcome> {
     }
     if let Some(folder) = setup::envoy::find(root) {
         cargo.env(ENVOY, folder);
+    }
+    if let Some(folder) = setup::nginx::find(root) {
+        cargo.env(NGINX, folder);
     }
     if let Some(go) = setup::go::find(root) {
         // The suite builds Go programs in several ways.
