@@ -11,6 +11,7 @@ use std::{
 
 use anyhow::{Context as _, Result};
 
+use super::truth::{self, Known};
 use crate::{offsets, process, setup};
 
 /// Releases of gRPC's C core that have symbols, of 2018 to 2021, and a Python they are for.
@@ -46,16 +47,24 @@ const STRIPPED: [(&str, &str); 9] = [
     ("1.76.0", "3.11"),
     ("1.85.1", "3.11"),
 ];
-/// With OpenSSL linked in, 1.1.1 to 4.0.
-const OPENSSL: [(&str, &str); 4] = [
-    ("3.4.8", "3.9"),
+/// cryptography with OpenSSL 3.0 to 4.0 linked in, and symbols, of 2022 to 2026.
+const OPENSSL: [(&str, &str); 7] = [
+    ("38.0.4", "3.9"),
+    ("41.0.7", "3.9"),
+    ("42.0.8", "3.9"),
     ("43.0.3", "3.9"),
+    ("44.0.3", "3.9"),
     ("46.0.3", "3.9.18"),
     ("50.0.2", "3.9.18"),
 ];
+/// The same with OpenSSL 1.1.1.
+const OPENSSL_1: [(&str, &str); 1] = [("3.4.8", "3.9")];
+/// Programs with OpenSSL 3.0 in them, and symbols, where they are.
+const NODE: [&str; 2] = ["/usr/bin/node", "/usr/local/bin/node"];
 
 /// Name of those that can be compared with nothing.
-pub const UNKNOWN: &str = "grpcio 1.41 to 1.85, Envoy 1.40 (no symbols to compare with)";
+pub const UNKNOWN: &str =
+    "grpcio 1.41 to 1.85, Envoy 1.40, nginx 1.31 with OpenSSL 3.3 (no symbols to compare with)";
 
 /// A file with symbols, and a copy without.
 pub struct Subject {
@@ -64,38 +73,60 @@ pub struct Subject {
     pub stripped: PathBuf,
 }
 
-/// Files with BoringSSL and symbols.
-pub fn with_symbols(folder: &Path) -> Result<Vec<(&'static str, Vec<Subject>)>> {
-    let groups = [
-        ("grpcio 1.12 to 1.39, by GCC", "grpcio", &GRPC[..], "cygrpc"),
-        (
-            "curl_cffi 0.6 to 0.17, by Clang",
-            "curl_cffi",
-            &CURL[..],
-            "_wrapper",
-        ),
-    ];
-    groups
-        .into_iter()
-        .map(|(name, package, releases, library)| {
-            let files = wheels(folder, package, releases, library)?;
-            let subjects = files.into_iter().map(|(name, file)| {
-                let stripped = folder.join(format!("{name}.stripped"));
-                let mut strip = Command::new("strip");
-                strip.args(["--strip-all", "-o"]).arg(&stripped).arg(&file);
-                process::run_quietly(&mut strip)?;
-                Ok(Subject {
-                    name,
-                    file,
-                    stripped,
-                })
-            });
-            Ok((name, subjects.collect::<Result<_>>()?))
-        })
-        .collect()
+/// Files that have the same library.
+pub struct Group {
+    pub name: &'static str,
+    pub known: &'static Known,
+    pub subjects: Vec<Subject>,
 }
 
-/// Files with BoringSSL and without symbols.
+/// Files with a library and symbols.
+pub fn with_symbols(folder: &Path) -> Result<Vec<Group>> {
+    let group = |name, known, files: Vec<(String, PathBuf)>| {
+        let subjects = files.into_iter().map(|(name, file)| {
+            let stripped = folder.join(format!("{name}.stripped"));
+            let mut strip = Command::new("strip");
+            strip.args(["--strip-all", "-o"]).arg(&stripped).arg(&file);
+            process::run_quietly(&mut strip)?;
+            Ok(Subject {
+                name,
+                file,
+                stripped,
+            })
+        });
+        let subjects = subjects.collect::<Result<_>>()?;
+        Ok(Group {
+            name,
+            known,
+            subjects,
+        })
+    };
+    let node = NODE.into_iter().map(Path::new).filter(|file| is_elf(file));
+    let node = node.map(|file| ("node".to_owned(), file.to_owned()));
+    [
+        (
+            "grpcio 1.12 to 1.39, by GCC",
+            &truth::BORINGSSL,
+            wheels(folder, "grpcio", &GRPC, "cygrpc")?,
+        ),
+        (
+            "curl_cffi 0.6 to 0.17, by Clang",
+            &truth::BORINGSSL,
+            wheels(folder, "curl_cffi", &CURL, "_wrapper")?,
+        ),
+        (
+            "cryptography 38 to 50, with OpenSSL 3.0 to 4.0",
+            &truth::OPENSSL,
+            wheels(folder, "cryptography", &OPENSSL, "_")?,
+        ),
+        ("Node, with OpenSSL 3.0", &truth::OPENSSL, node.collect()),
+    ]
+    .into_iter()
+    .map(|(name, known, files)| group(name, known, files))
+    .collect()
+}
+
+/// Files with a library and without symbols.
 pub fn without_symbols(root: &Path, folder: &Path) -> Result<Vec<PathBuf>> {
     let mut files = wheels(folder, "grpcio", &STRIPPED, "cygrpc")?;
     setup::envoy::provide(root)?;
@@ -103,12 +134,17 @@ pub fn without_symbols(root: &Path, folder: &Path) -> Result<Vec<PathBuf>> {
         let found = libraries(&envoy, "envoy")?;
         files.extend(found.into_iter().map(|file| ("envoy".to_owned(), file)));
     }
+    setup::nginx::provide(root)?;
+    if let Some(nginx) = setup::nginx::find(root) {
+        let found = libraries(&nginx, "nginx")?;
+        files.extend(found.into_iter().map(|file| ("nginx".to_owned(), file)));
+    }
     Ok(files.into_iter().map(|(_, file)| file).collect())
 }
 
 /// Files with another TLS library, and all programs and libraries of this machine.
-pub fn without_boringssl(folder: &Path) -> Result<Vec<(&'static str, Vec<PathBuf>)>> {
-    let openssl = wheels(folder, "cryptography", &OPENSSL, "_")?;
+pub fn without(folder: &Path) -> Result<Vec<(&'static str, Vec<PathBuf>)>> {
+    let openssl = wheels(folder, "cryptography", &OPENSSL_1, "_")?;
     let openssl = openssl.into_iter().map(|(_, file)| file).collect();
     let mut all = Vec::new();
     let mut seen = BTreeSet::new();
@@ -120,10 +156,7 @@ pub fn without_boringssl(folder: &Path) -> Result<Vec<(&'static str, Vec<PathBuf
         })?;
     }
     Ok(vec![
-        (
-            "cryptography 3.4 to 50.0, with OpenSSL 1.1.1 to 4.0",
-            openssl,
-        ),
+        ("cryptography 3.4, with OpenSSL 1.1.1", openssl),
         ("programs and libraries below /usr", all),
     ])
 }
@@ -190,9 +223,9 @@ fn is_elf(file: &Path) -> bool {
     read.is_ok() && head.starts_with(b"\x7fELF") && matches!(head[16..], [2 | 3, 0])
 }
 
-/// Whether it has the name of a source file that no other library has.
-pub fn has_boringssl(file: &Path) -> bool {
-    let name = b"ssl/tls13_client.cc";
+/// Whether it has the name of a source file that only BoringSSL or OpenSSL has.
+pub fn has_library(file: &Path) -> bool {
     let bytes = fs::read(file).unwrap_or_default();
-    bytes.windows(name.len()).any(|window| window == name)
+    let has = |name: &[u8]| bytes.windows(name.len()).any(|window| window == name);
+    has(b"ssl/tls13_client.cc") || has(b"ssl/statem/statem_lib.c")
 }

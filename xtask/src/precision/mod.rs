@@ -1,6 +1,6 @@
 //! How often `tls-trace inspect` is right about files without symbols (docs/stripped.md): files that have
-//! symbols are stripped, looked at, and compared with their symbols; files without BoringSSL must give
-//! nothing.
+//! symbols are stripped, looked at, and compared with their symbols; files without BoringSSL and OpenSSL must
+//! give nothing.
 
 mod files;
 mod table;
@@ -18,7 +18,7 @@ use serde_json::Value;
 use crate::{ebpf, process};
 use files::Subject;
 use table::Count;
-use truth::Truth;
+use truth::{Known, Truth};
 
 /// Files that one run of the finder is given.
 const BATCH: usize = 64;
@@ -41,10 +41,10 @@ impl Arguments {
         let folder = ebpf::target_dir(root).join("precision");
         fs::create_dir_all(&folder)?;
         let mut counts = Vec::new();
-        for (name, subjects) in files::with_symbols(&folder)? {
-            let mut count = Count::new(name);
-            for subject in subjects {
-                compare(&finder, &subject, &mut count)?;
+        for group in files::with_symbols(&folder)? {
+            let mut count = Count::new(group.name);
+            for subject in group.subjects {
+                compare(&finder, &subject, group.known, &mut count)?;
             }
             counts.push(count);
         }
@@ -53,15 +53,15 @@ impl Arguments {
             unknown.cannot_be_compared(found);
         })?;
         counts.push(unknown);
-        for (name, files) in files::without_boringssl(&folder)? {
+        for (name, files) in files::without(&folder)? {
             let mut count = Count::new(name);
             finder.look(&files, |file, found| {
                 let is_told = !found["stripped"].is_null();
-                if is_told && files::has_boringssl(Path::new(file)) {
-                    println!("left out: {file} has BoringSSL");
+                if is_told && files::has_library(Path::new(file)) {
+                    println!("left out: {file} has BoringSSL or OpenSSL");
                     count.leave_out();
                 } else if !count.must_be_none(found) {
-                    println!("wrong: {file} has no BoringSSL: {}", found["stripped"]);
+                    println!("wrong: {file} has neither library: {}", found["stripped"]);
                 }
             })?;
             counts.push(count);
@@ -79,8 +79,13 @@ impl Arguments {
 }
 
 /// Looks at a file without its symbols, and compares.
-fn compare(finder: &Finder, subject: &Subject, count: &mut Count) -> Result<()> {
-    let mut truth = Truth::of(&subject.file)?;
+fn compare(
+    finder: &Finder,
+    subject: &Subject,
+    known: &'static Known,
+    count: &mut Count,
+) -> Result<()> {
+    let mut truth = Truth::of(&subject.file, known)?;
     finder.inspect(
         &["inspect", "--json"],
         std::slice::from_ref(&subject.file),
@@ -110,7 +115,7 @@ impl Finder {
         Ok(Self(ebpf::target_dir(root).join("release/tls-trace")))
     }
 
-    /// Looks for BoringSSL without symbols.
+    /// Looks for libraries without symbols.
     fn look(&self, files: &[PathBuf], see: impl FnMut(&str, &Value)) -> Result<()> {
         let arguments = ["inspect", "--json", "--without-symbols"];
         self.inspect(&arguments, files, see)

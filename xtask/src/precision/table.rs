@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fmt::Write as _, fs, path::Path};
 use anyhow::{Context as _, Result};
 use serde_json::Value;
 
-use super::truth::{FUNCTIONS, MEMBERS, Truth};
+use super::truth::{BORINGSSL, Known, OPENSSL, Truth};
 
 /// Around the table, in the page.
 const MARKS: [&str; 2] = [
@@ -54,9 +54,9 @@ impl Count {
         self.add(found);
         let found = &found["stripped"];
         let mut wrong = Vec::new();
-        for (name, _) in FUNCTIONS {
+        for (name, _) in truth.known.functions {
             let hooks = found["hooks"].as_array().into_iter().flatten();
-            let hooks = hooks.filter(|hook| hook["name"] == name);
+            let hooks = hooks.filter(|hook| hook["name"] == *name);
             let mut is_told = false;
             for hook in hooks {
                 is_told = true;
@@ -71,7 +71,7 @@ impl Count {
                 self.tell(name, None);
             }
         }
-        for (name, ..) in MEMBERS {
+        for (name, ..) in truth.known.members {
             let is_right = member(found, name).zip(truth.member(name));
             let is_right = is_right.map(|(told, true_one)| (told == true_one, told));
             self.tell(name, is_right.map(|(is_right, _)| is_right));
@@ -87,19 +87,19 @@ impl Count {
         self.add(found);
     }
 
-    /// Counts a file that does have BoringSSL.
+    /// Counts a file that does have a library.
     pub fn leave_out(&mut self) {
         self.has_it += 1;
     }
 
-    /// Counts a file that has no BoringSSL: anything told is wrong.
+    /// Counts a file that has no library: anything told is wrong.
     pub fn must_be_none(&mut self, found: &Value) -> bool {
         self.add(found);
         let hooks = found["stripped"]["hooks"].as_array();
         let is_right = hooks.is_none_or(Vec::is_empty);
         for hook in hooks.into_iter().flatten() {
-            let of = FUNCTIONS.iter().find(|(name, _)| hook["name"] == *name);
-            self.tell(of.map_or("other", |(name, _)| name), Some(false));
+            let of = names().find(|name| hook["name"] == *name);
+            self.tell(of.unwrap_or("other"), Some(false));
         }
         is_right
     }
@@ -138,6 +138,16 @@ fn member(found: &Value, name: &str) -> Option<u64> {
     member["offset"].as_u64().filter(|_| is_used)
 }
 
+/// What can be told, each once.
+fn names() -> impl Iterator<Item = &'static str> {
+    let functions = |known: &'static Known| known.functions.iter().map(|(name, _)| *name);
+    let members = |known: &'static Known| known.members.iter().map(|(name, ..)| *name);
+    let openssl =
+        functions(&OPENSSL).filter(move |name| functions(&BORINGSSL).all(|own| own != *name));
+    let boringssl = functions(&BORINGSSL).chain(members(&BORINGSSL));
+    boringssl.chain(openssl).chain(members(&OPENSSL))
+}
+
 /// Both tables.
 pub fn text(counts: &[Count]) -> String {
     let mut text = String::from(
@@ -164,8 +174,7 @@ pub fn text(counts: &[Count]) -> String {
     text.push_str(
         "\n| Function or member | right | wrong | not told |\n| --- | --- | --- | --- |\n",
     );
-    let functions = FUNCTIONS.iter().map(|(name, _)| *name);
-    for name in functions.chain(MEMBERS.map(|(name, ..)| name)) {
+    for name in names() {
         let mut all = Told::default();
         for told in counts.iter().filter_map(|count| count.told.get(name)) {
             all.right += told.right;
@@ -183,7 +192,7 @@ pub fn text(counts: &[Count]) -> String {
     if left_out > 0 {
         let _ = writeln!(
             text,
-            "\nLeft out, as they do have BoringSSL: {left_out} files."
+            "\nLeft out, as they do have BoringSSL or OpenSSL: {left_out} files."
         );
     }
     text
@@ -219,10 +228,16 @@ mod tests {
         assert!(count.is_wrong() && count.files == 2);
 
         let mut count = Count::new("stripped");
-        let wrong = count.compare(&found, &Truth::default());
+        let wrong = count.compare(&found, &Truth::nothing(&BORINGSSL));
         assert_eq!(wrong, ["tls_free at 0x10"]);
         assert!(count.is_wrong());
         assert_eq!(count.told["ERR_put_error"].refused, 1);
+
+        let hook = json!({"name": "SSL_clear", "address": 16});
+        let found = json!({"stripped": {"grade": "high", "hooks": [hook]}});
+        let wrong = count.compare(&found, &Truth::nothing(&OPENSSL));
+        assert_eq!(wrong, ["SSL_clear at 0x10"]);
+        assert_eq!(count.told["SSL_do_handshake"].refused, 2);
     }
 
     #[test]
