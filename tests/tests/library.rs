@@ -9,6 +9,7 @@ use tls_trace_tests::{
     Case, Expected, both,
     certificates::Certificates,
     client, clients,
+    hooked::wait_until_hooked,
     program::{Finished, Program},
     server, servers, truth,
     words::{said, verified},
@@ -304,6 +305,77 @@ fn application_protocol_in_tls_1_3() {
             }))
         });
     }
+}
+
+/// No call of `SSL_do_handshake` tells of a success then: `s_client` writes, `-www` reads through a BIO.
+#[test]
+fn handshakes_that_reading_and_writing_drives() {
+    for version in ["-tls1_3", "-tls1_2"] {
+        truth(&["openssl"], |case| {
+            let certificates = Certificates::shared()?;
+            let server = openssl_server(case, &certificates.good());
+            let client = clients::openssl(case.address()).args(&format!(
+                "{version} -alpn h2,http/1.1 -CAfile {}",
+                certificates.ca()
+            ));
+            let _server = server.args("-alpn http/1.1 -www").listening(case.port())?;
+            let mut client = client.start()?;
+            client.say("GET / HTTP/1.0\r\n\r\n")?;
+            client.until("HTTP/1.0 200")?;
+            client.finish()?.success()?;
+            case.wait_for(2)?;
+            case.expect(both(|end| {
+                let protocol = Some("http/1.1");
+                end.ended_by_either()
+                    .and("protocol", move |report| {
+                        report.alpn.selected.as_deref() == protocol
+                    })
+                    .and("library", |report| {
+                        let library = report.library.as_ref();
+                        library.is_some_and(|library| library.name == LibraryName::Openssl)
+                    })
+            }))
+        });
+    }
+}
+
+/// Sixty handshakes take turns in the one thread of each end: each has its own protocol.
+#[test]
+fn handshakes_of_node_that_take_turns() {
+    const COUNT: usize = 60;
+    truth(&["node"], |case| {
+        let certificates = Certificates::shared()?;
+        let (ca, good) = (certificates.ca(), certificates.good());
+        let serve = |port| node(&format!("server {port} {good}")).listening(port);
+        let talk = |port, count| {
+            let output = node(&format!("client {port} {ca} {count}")).run()?.output;
+            let made = output.lines().filter(|line| line.starts_with("ok")).count();
+            ensure!(made == count, "{output}");
+            Ok(())
+        };
+        let _hooked = wait_until_hooked(serve, |port| talk(port, 1))?;
+        let _server = serve(case.port())?;
+        talk(case.port(), COUNT)?;
+        let reports = case.all(2 * COUNT)?;
+        ensure!(reports.len() == 2 * COUNT, "{} reports", reports.len());
+        for report in reports {
+            let name = report.library.as_ref().map(|library| library.name);
+            let alpn = &report.alpn;
+            let offered = alpn.offered.as_deref().and_then(<[_]>::first);
+            ensure!(
+                name == Some(LibraryName::Openssl) && alpn.selected.as_ref() == offered,
+                "{}",
+                tls_trace_tests::describe(&report)
+            );
+        }
+        Ok(())
+    });
+}
+
+fn node(arguments: &str) -> Program {
+    let script = include_str!("../programs/alpn.js");
+    let program = Program::new("node").arg("-e").arg(script);
+    program.args(&format!("-- {arguments}"))
 }
 
 /// A client that would go on with HTTP/1.1 and leaves has another reason than the protocol.

@@ -246,7 +246,8 @@ pub const DONE_ENTRIES: u32 = 65536;
 /// Segments with payload captured per direction and socket: enough for a ClientHello sent byte by byte.
 pub const CAPTURE_SEGMENTS: u32 = 1024;
 
-/// Index into the per-CPU map `LOST` of each object: records that found their ring buffer full.
+/// Index into the per-CPU map `LOST` of each object: records that found their ring buffer full, and what else was
+/// not to be had.
 #[repr(transparent)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Lost(pub u32);
@@ -264,8 +265,10 @@ impl Lost {
     pub const LIBRARY: Self = Self(4);
     /// A [`TailRecord`](crate::TailRecord).
     pub const TAIL: Self = Self(5);
+    /// Memory of a process that could not be read.
+    pub const MEMORY: Self = Self(6);
     /// Number of slots.
-    pub const SLOTS: u32 = 6;
+    pub const SLOTS: u32 = 7;
 }
 
 abi! {
@@ -346,6 +349,9 @@ impl LibraryMoment {
     pub const ALERT_SENT: Self = Self(4);
     /// The peer's certificate was verified, and is not good.
     pub const VERIFIED: Self = Self(5);
+    /// A handshake that something else than `SSL_do_handshake` drives is complete. A server has made its tickets by
+    /// then: the session is that of the last of them.
+    pub const COMPLETED: Self = Self(6);
 }
 
 abi! {

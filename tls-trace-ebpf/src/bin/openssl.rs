@@ -62,13 +62,40 @@ const ENOUGH: u32 = 3;
 struct Active {
     ssl: u64,
     file: u32,
-    /// 1: the call that named it is over, or never named it (`SSL_clear`).
-    loose: u32,
+    /// [`CALLED`], [`LEFT`] or [`CLEARED`].
+    state: u32,
+}
+
+/// `SSL_do_handshake` works on it.
+const CALLED: u32 = 0;
+/// The call that named it is over.
+const LEFT: u32 = 1;
+/// `SSL_clear` named it: if that begins a handshake, the state machine puts its buffer before the connection next.
+const CLEARED: u32 = 2;
+
+/// The buffer that a state machine collects a flight in, in a process.
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct Buffer {
+    bio: u64,
+    process: u64,
+}
+
+/// Whose a buffer is.
+#[derive(Clone, Copy)]
+struct Owner {
+    ssl: u64,
+    /// Attach cookie; as wide as the rest, so that there is no padding.
+    file: u64,
 }
 
 /// By `bpf_get_current_pid_tgid`. Threads end without notice, so it has to be LRU.
 #[map]
 static ACTIVE: LruHashMap<u64, Active> = LruHashMap::with_max_entries(16384, 0);
+
+/// Of handshakes that `SSL_do_handshake` does not drive. Not every buffer is taken out again, so it has to be LRU.
+#[map]
+static BUFFERS: LruHashMap<Buffer, Owner> = LruHashMap::with_max_entries(16384, 0);
 
 /// By attach cookie.
 #[map]
@@ -92,7 +119,7 @@ fn ssl_do_handshake(ctx: ProbeContext) -> u32 {
     if field::<u32>(ssl, offsets.state) == Some(TLS_ST_OK) {
         return 0;
     }
-    activate(ssl, file, 0);
+    activate(ssl, file, CALLED);
     0
 }
 
@@ -105,12 +132,12 @@ fn ssl_do_handshake_return(ctx: RetProbeContext) -> u32 {
         return 0;
     };
     // SAFETY: an entry of the map, alive while the program runs; only this thread writes it.
-    let Active { ssl, file, loose } = unsafe { *active };
-    if loose == 1 {
+    let Active { ssl, file, state } = unsafe { *active };
+    if state != CALLED {
         return 0;
     }
     // SAFETY: as above.
-    unsafe { (*active).loose = 1 };
+    unsafe { (*active).state = LEFT };
     if ctx.ret::<i32>() == 1 {
         tell(
             ssl,
@@ -130,13 +157,71 @@ fn ssl_clear(ctx: ProbeContext) -> u32 {
     let Some((ssl, file)) = session(&ctx) else {
         return 0;
     };
-    let known = ACTIVE.get_ptr(bpf_get_current_pid_tgid());
-    // SAFETY: an entry of the map, alive while the program runs.
-    if known.is_some_and(|active| unsafe { (*active).ssl } == ssl) {
+    let Some(known) = ACTIVE.get_ptr_mut(bpf_get_current_pid_tgid()) else {
+        activate(ssl, file, CLEARED);
+        return 0;
+    };
+    // SAFETY: an entry of the map, alive while the program runs; only this thread writes it.
+    let active = unsafe { *known };
+    if active.ssl != ssl {
+        activate(ssl, file, CLEARED);
+    } else if active.state != CALLED {
+        // SAFETY: as above.
+        unsafe { (*known).state = CLEARED };
+    }
+    0
+}
+
+/// match-proto: `BIO *BIO_push(BIO *b, BIO *append)`, by which the state machine puts a buffer before the connection,
+/// right after [`ssl_clear`].
+#[uprobe]
+fn bio_push(ctx: ProbeContext) -> u32 {
+    let Some(active) = ACTIVE.get_ptr_mut(bpf_get_current_pid_tgid()) else {
+        return 0;
+    };
+    // SAFETY: an entry of the map, alive while the program runs; only this thread writes it.
+    let Active { ssl, file, state } = unsafe { *active };
+    if state != CLEARED {
         return 0;
     }
-    activate(ssl, file, 1);
+    // SAFETY: as above.
+    unsafe { (*active).state = LEFT };
+    let owner = Owner {
+        ssl,
+        file: u64::from(file),
+    };
+    // A full LRU map makes room; on failure the handshake goes unseen here and is seen on the wire.
+    let _ = BUFFERS.insert(buffer(&ctx), owner, 0);
     0
+}
+
+/// match-proto: `BIO *BIO_pop(BIO *b)`, by which `tls_finish_handshake` takes the buffer away. Whether that was the
+/// end of a handshake is said by the session itself.
+#[uprobe]
+fn bio_pop(ctx: ProbeContext) -> u32 {
+    let buffer = buffer(&ctx);
+    let Some(owner) = BUFFERS.get_ptr(buffer) else {
+        return 0;
+    };
+    // SAFETY: an entry of the map, alive while the program runs.
+    let Owner { ssl, file } = unsafe { *owner };
+    let file = file as u32;
+    let _ = BUFFERS.remove(buffer);
+    let Some(offsets) = offsets(ssl, file) else {
+        return 0;
+    };
+    if field::<u32>(ssl, offsets.state) == Some(TLS_ST_OK) {
+        tell(ssl, file, LibraryMoment::COMPLETED, Failure::NONE, 0);
+    }
+    0
+}
+
+#[inline(always)]
+fn buffer(ctx: &ProbeContext) -> Buffer {
+    Buffer {
+        bio: ctx.arg(0).unwrap_or(0),
+        process: bpf_get_current_pid_tgid() >> 32,
+    }
 }
 
 /// match-proto: `void SSL_free(SSL *s)`: the last look, for handshakes that no return tells of.
@@ -219,7 +304,7 @@ fn failed(library: Option<i32>, reason: Option<i32>) -> u32 {
     };
     // SAFETY: an entry of the map, alive while the program runs.
     let active = unsafe { *active };
-    let flags = if active.loose == 1 { LOOSE } else { 0 };
+    let flags = if active.state == CALLED { 0 } else { LOOSE };
     let failure = Failure {
         reason: reason.cast_unsigned(),
         ..Failure::NONE
@@ -285,8 +370,8 @@ fn doubt(file: u32) {
 }
 
 #[inline(always)]
-fn activate(ssl: u64, file: u32, loose: u32) {
-    let active = Active { ssl, file, loose };
+fn activate(ssl: u64, file: u32, state: u32) {
+    let active = Active { ssl, file, state };
     // A full LRU map makes room; on failure the handshake goes unseen here and is seen on the wire.
     let _ = ACTIVE.insert(bpf_get_current_pid_tgid(), active, 0);
 }

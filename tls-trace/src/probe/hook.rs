@@ -299,6 +299,16 @@ pub const HOOKS: &[Hook] = &[
     uprobe!(Openssl, "ssl_free", "last look at a session, OpenSSL",),
     uprobe!(
         Openssl,
+        "bio_push",
+        "which handshake it is, where reading and writing drives it, OpenSSL",
+    ),
+    uprobe!(
+        Openssl,
+        "bio_pop",
+        "end of a handshake that reading and writing drives, OpenSSL",
+    ),
+    uprobe!(
+        Openssl,
         "err_vset_error",
         "exact reason of a failure, OpenSSL 3"
     ),

@@ -180,7 +180,9 @@ const TLS_ST_OK: u32 = 1;
 
 fn library(record: &abi::LibraryRecord) -> Option<LibraryEvent> {
     let moment = match abi::LibraryMoment(record.header.detail) {
-        abi::LibraryMoment::HANDSHAKE_RETURNED => LibraryMoment::HandshakeReturned,
+        abi::LibraryMoment::HANDSHAKE_RETURNED | abi::LibraryMoment::COMPLETED => {
+            LibraryMoment::HandshakeReturned
+        }
         abi::LibraryMoment::ERROR => match u8::try_from(record.alert_sent) {
             Ok(alert) => LibraryMoment::Stated(Box::new(Statement {
                 reason: Some(record.reason),
@@ -201,6 +203,10 @@ fn library(record: &abi::LibraryRecord) -> Option<LibraryEvent> {
     let early_data = read(abi::FIELD_EARLY_DATA, record.early_data);
     let alpn = read(abi::FIELD_ALPN, record.alpn_length);
     let session_alpn = read(abi::FIELD_SESSION_ALPN, record.session_alpn_length);
+    // Later, a server's session is that of a ticket it made itself.
+    let resumed_session =
+        abi::LibraryMoment(record.header.detail) == abi::LibraryMoment::HANDSHAKE_RETURNED;
+    let session_alpn = session_alpn.filter(|_| resumed_session);
     let early_data_ok = read(abi::FIELD_EARLY_DATA_OK, record.early_data_ok);
     Some(LibraryEvent {
         library: LibraryName::Openssl,

@@ -11,8 +11,14 @@ use super::{Elf, Error, Family, Library, functions, layout, symbols::Symbols};
 const SSL_HOOKS: [&str; 3] = ["SSL_do_handshake", "SSL_clear", "SSL_free"];
 
 /// Functions of libcrypto that are worth a probe: all errors of 3.x pass the first, those of 1.1.1
-/// the last.
-const CRYPTO_HOOKS: [&str; 3] = ["ERR_vset_error", "ERR_set_debug", "ERR_put_error"];
+/// the third; by the last two the state machine puts a buffer before the connection, and takes it away.
+const CRYPTO_HOOKS: [&str; 5] = [
+    "ERR_vset_error",
+    "ERR_set_debug",
+    "ERR_put_error",
+    "BIO_push",
+    "BIO_pop",
+];
 
 /// In every libssl, in no other library of that interface: BoringSSL and LibreSSL have `SSL_state`.
 const SSL_SIGN: &str = "SSL_get_state";

@@ -24,6 +24,8 @@ const SSL: &[(&str, &str)] = &[
 ];
 const CRYPTO_3: &[(&str, &str)] = &[("err_vset_error", "ERR_vset_error")];
 const CRYPTO_1: &[(&str, &str)] = &[("err_put_error", "ERR_put_error")];
+/// Of no use one without the other.
+const BUFFER: &[(&str, &str)] = &[("bio_pop", "BIO_pop"), ("bio_push", "BIO_push")];
 
 /// Without symbols; in this order, too. Compilers make copies of functions, and leave some out.
 const STRIPPED: &[(&str, &str)] = &[
@@ -92,10 +94,15 @@ impl Openssl {
         } else {
             CRYPTO_1
         };
-        Ok(Hooked {
-            links: super::attach(&mut self.object, file, library, places, 0)?,
-            slot: None,
-        })
+        let mut links = super::attach(&mut self.object, file, library, places, 0)?;
+        // Without symbols they may not be found; then only handshakes of `SSL_do_handshake` are told of.
+        if BUFFER
+            .iter()
+            .all(|(_, function)| library.place(function).is_some())
+        {
+            links.extend(super::attach(&mut self.object, file, library, BUFFER, 0)?);
+        }
+        Ok(Hooked { links, slot: None })
     }
 }
 
