@@ -5,17 +5,29 @@ use core::{ffi::c_void, ptr};
 use aya_ebpf::helpers::{
     bpf_probe_read_user, generated::bpf_probe_read_user as bpf_probe_read_user_raw,
 };
-use tls_trace_common::UNAVAILABLE;
+use tls_trace_common::{Lost, UNAVAILABLE};
 
-/// A field of the object at `base`; `None` too where its offset is not known.
+use crate::output::count_lost;
+
+/// A field of the object at `base`; `None` too where its offset is not known. What cannot be read is counted: pages
+/// that are not in memory, as the programs may not wait for them.
 #[inline(always)]
 pub fn field<T: Copy>(base: u64, offset: u32) -> Option<T> {
     if offset == UNAVAILABLE || base == 0 {
         return None;
     }
-    let address = base.wrapping_add(u64::from(offset)) as *const T;
+    let value = peek(base.wrapping_add(u64::from(offset)));
+    if value.is_none() {
+        count_lost(Lost::MEMORY);
+    }
+    value
+}
+
+/// What is at an address that may be none.
+#[inline(always)]
+pub fn peek<T: Copy>(address: u64) -> Option<T> {
     // SAFETY: the helper checks the address and does not fault.
-    unsafe { bpf_probe_read_user(address) }.ok()
+    unsafe { bpf_probe_read_user(address as *const T) }.ok()
 }
 
 /// Which fields of a session could be read, as a record says it.
@@ -62,6 +74,9 @@ pub fn copy<const N: usize>(to: &mut [u8; N], from: u64, length: u64) -> bool {
     // SAFETY: room for `size` bytes; the helper checks the address and does not fault.
     let result =
         unsafe { bpf_probe_read_user_raw(to.as_mut_ptr().cast(), size, from as *const c_void) };
+    if result != 0 {
+        count_lost(Lost::MEMORY);
+    }
     result == 0
 }
 

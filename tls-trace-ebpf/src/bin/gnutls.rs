@@ -21,7 +21,7 @@
 
 use aya_ebpf::{
     EbpfContext,
-    helpers::{bpf_get_attach_cookie, bpf_get_current_pid_tgid, bpf_probe_read_user},
+    helpers::{bpf_get_attach_cookie, bpf_get_current_pid_tgid},
     macros::{map, uprobe, uretprobe},
     maps::{Array, LruHashMap},
     programs::{ProbeContext, RetProbeContext},
@@ -118,9 +118,7 @@ fn gnutls_verify_return(ctx: RetProbeContext) -> u32 {
     if ctx.ret::<i32>() != 0 {
         return 0;
     }
-    // SAFETY: the helper checks the address and does not fault.
-    let status = unsafe { bpf_probe_read_user(call.result as *const u32) };
-    if let Ok(verify_status @ 1..) = status {
+    if let Some(verify_status @ 1..) = field::<u32>(call.result, 0) {
         let verified = Told::new(LibraryMoment::VERIFIED);
         tell(
             call,

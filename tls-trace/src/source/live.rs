@@ -73,10 +73,11 @@ pub enum LiveError {
 /// Records lost before they became events.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Lost {
-    /// Where: `program` (not run), `ring_buffer` (full), `storage` (socket storage), `decode` (not a record).
+    /// Where: `program` (not run), `ring_buffer` (full), `storage` (socket storage), `memory` (of a process, not
+    /// readable when its library was asked), `decode` (not a record).
     pub stage: &'static str,
-    /// Which family: `socket`, `signal`, `segment`, `library`, `tail`; or `recursion`, the program would have
-    /// interrupted itself.
+    /// Which family: `socket`, `signal`, `segment`, `library`, `tail`; of `memory` the library; or `recursion`, the
+    /// program would have interrupted itself.
     pub reason: &'static str,
     /// How many since the start.
     pub count: u64,
@@ -102,6 +103,7 @@ pub struct Live {
 }
 
 struct Ring {
+    object: Object,
     records: AsyncFd<RingBuf<MapData>>,
     lost: PerCpuArray<MapData, u64>,
 }
@@ -161,7 +163,11 @@ impl Live {
             // for as long as it lives.
             let records = unsafe { AsyncFd::register_with_interest(ring, Interest::READABLE) }
                 .map_err(std::io::Error::from)?;
-            rings.push(Ring { records, lost });
+            rings.push(Ring {
+                object: object.object,
+                records,
+                lost,
+            });
         }
         let reasons = kernel
             .btf
@@ -284,19 +290,17 @@ impl Live {
     /// What was lost so far.
     #[must_use]
     pub fn lost(&self) -> Vec<Lost> {
-        let sum = |slot: abi::Lost| {
-            self.rings
-                .iter()
-                .filter_map(|ring| ring.lost.get(&slot.0, 0).ok())
-                .map(|per_cpu| per_cpu.iter().sum::<u64>())
-                .sum()
+        let count = |ring: &Ring, slot: abi::Lost| {
+            let per_cpu = ring.lost.get(&slot.0, 0);
+            per_cpu.map_or(0, |per_cpu| per_cpu.iter().sum::<u64>())
         };
+        let sum = |slot| self.rings.iter().map(|ring| count(ring, slot)).sum();
         let ring_buffer = |reason, slot| Lost {
             stage: "ring_buffer",
             reason,
             count: sum(slot),
         };
-        vec![
+        let mut lost = vec![
             Lost {
                 stage: "program",
                 reason: "recursion",
@@ -317,7 +321,14 @@ impl Live {
                 reason: "record",
                 count: self.decoder.refused(),
             },
-        ]
+        ];
+        let libraries = self.rings.iter().filter(|ring| ring.object.is_library());
+        lost.extend(libraries.map(|ring| Lost {
+            stage: "memory",
+            reason: ring.object.label(),
+            count: count(ring, abi::Lost::MEMORY),
+        }));
+        lost
     }
 
     /// Map occupancy by map name: entries in use, capacity.

@@ -93,7 +93,7 @@ impl Hit {
         let offsets = self.offsets;
         for word in 0..OWNER {
             let value = field::<Interface>(owner.wrapping_add(8 * word), 0)?;
-            let of = self.type_of(value);
+            let of = self.type_if_any(value);
             if of != 0 && (of == offsets.tls_conn || of == offsets.syscall_conn) {
                 return self.below(value);
             }

@@ -37,7 +37,7 @@ use tls_trace_ebpf::{
     kernel::header,
     output::{current_task, send},
     socket,
-    user::{Fields, copy, field},
+    user::{Fields, copy, field, peek},
 };
 
 /// Where `struct pt_regs` has the registers that Go's ABI uses (`src/cmd/compile/abi-internal.md`), in
@@ -175,6 +175,15 @@ impl Hit {
     fn type_of(&self, value: Interface) -> u64 {
         // abi.ITab: interface, type.
         field::<u64>(value.table, 8).map_or(0, |of| of.wrapping_sub(self.bias))
+    }
+
+    /// As [`Self::type_of`], of two words that may be no interface.
+    #[inline(always)]
+    fn type_if_any(&self, value: Interface) -> u64 {
+        if value.table == 0 {
+            return 0;
+        }
+        peek::<u64>(value.table.wrapping_add(8)).map_or(0, |of| of.wrapping_sub(self.bias))
     }
 
     /// Cookie of the socket below a connection; 0 where something is in between.
@@ -357,8 +366,9 @@ fn go_client_hello(ctx: ProbeContext) -> u32 {
 fn go_server_hello(ctx: ProbeContext) -> u32 {
     if let Some(hit) = Hit::new(ctx) {
         let state = hit.first();
-        if let (Some(connection), Some(hello)) =
-            (field::<u64>(state, 0), field::<u64>(state, CLIENT_HELLO))
+        // One after the other: of two at once, the verifier of Linux 6.1 cannot tell that both are there.
+        if let Some(connection) = field::<u64>(state, 0)
+            && let Some(hello) = field::<u64>(state, CLIENT_HELLO)
         {
             remember_random(&hit, connection, hello);
         }
