@@ -41,12 +41,17 @@ pub(super) struct Probes<'a> {
     pub(super) at_return: bool,
 }
 
-/// Loads a program that can be attached by [`link`]. Kernels before 6.6 load it, too.
+/// Loads a program that can be attached by [`link`]. Kernels before 6.6 load it, too. The kernel keeps 15 bytes of its
+/// name.
 ///
 /// # Errors
 /// The call fails; the verifier refuses the program.
-pub(super) fn load(instructions: &[bpf_insn], license: &CStr) -> Result<OwnedFd, LoadError> {
-    let mut attr = load_attr(instructions, license);
+pub(super) fn load(
+    name: &str,
+    instructions: &[bpf_insn],
+    license: &CStr,
+) -> Result<OwnedFd, LoadError> {
+    let mut attr = load_attr(name, instructions, license);
     match call(bpf_cmd::BPF_PROG_LOAD, &mut attr) {
         Err(error) if matches!(error.raw_os_error(), Some(libc::EACCES | libc::EINVAL)) => {
             let mut log = vec![0_u8; LOG_BYTES];
@@ -86,7 +91,7 @@ pub(super) fn link(program: BorrowedFd<'_>, probes: Probes<'_>) -> io::Result<Ow
 /// # Errors
 /// Not even that program can be loaded; the kernel refuses for another reason.
 pub(super) fn has_uprobe_multi() -> Result<bool, LoadError> {
-    let program = load(&nothing(), c"GPL")?;
+    let program = load("nothing", &nothing(), c"GPL")?;
     let directory = Probes {
         path: c"/",
         offsets: &[0],
@@ -105,8 +110,15 @@ fn judge(attempt: io::Result<()>) -> Result<bool, io::Error> {
     }
 }
 
-fn load_attr(instructions: &[bpf_insn], license: &CStr) -> bpf_attr {
+fn load_attr(name: &str, instructions: &[bpf_insn], license: &CStr) -> bpf_attr {
     let mut attr = zeroed();
+    // SAFETY: a union of integers that are all zero, which every member takes for a value.
+    let program = unsafe { &mut attr.__bindgen_anon_3 };
+    // The last byte stays zero.
+    let room = program.prog_name.len() - 1;
+    for (to, from) in program.prog_name[..room].iter_mut().zip(name.bytes()) {
+        *to = libc::c_char::from_ne_bytes([from]);
+    }
     attr.__bindgen_anon_3.prog_type = BPF_PROG_TYPE_KPROBE as u32;
     attr.__bindgen_anon_3.expected_attach_type = BPF_TRACE_UPROBE_MULTI as u32;
     attr.__bindgen_anon_3.insns = instructions.as_ptr() as u64;

@@ -105,7 +105,7 @@ impl Multi {
         let function = self.object.functions.get(&program.function_key());
         let function = function.ok_or(UprobeError::NoProgram(name))?;
         let at_return = matches!(program.section, ProgramSection::URetProbe { .. });
-        let loaded = sys::load(&function.instructions, &program.license)
+        let loaded = sys::load(name, &function.instructions, &program.license)
             .map_err(|error| UprobeError::Load(error.to_string()))?;
         let loaded = Loaded {
             program: loaded,
