@@ -5,7 +5,7 @@ use std::{
     fs,
     io::{Read, Write},
     os::unix::process::{CommandExt, ExitStatusExt},
-    path::Path,
+    path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
     thread,
@@ -127,6 +127,18 @@ impl Program {
     pub fn run_for(self, longest: Duration) -> Result<Finished> {
         self.start()?.finish_within(longest)
     }
+}
+
+/// The library of that name that Python has mapped.
+///
+/// # Errors
+/// There is none.
+pub fn mapped(name: &str) -> Result<PathBuf> {
+    let script = "import _ssl; print(open('/proc/self/maps').read())";
+    let maps = Program::new("python3").arg("-c").arg(script).run()?;
+    let line = maps.output.lines().find(|line| line.contains(name));
+    let path = line.and_then(|line| line.split_whitespace().last());
+    Ok(path.context(name.to_owned())?.into())
 }
 
 /// Lets the kernel send `signal` to the child when the thread that starts it ends, however.

@@ -184,6 +184,17 @@ impl Tracer {
         scrape(address)
     }
 
+    /// Libraries that it has hooked, by its metrics.
+    ///
+    /// # Errors
+    /// It does not serve them.
+    pub fn hooked(&self) -> Result<usize> {
+        let metrics = self.metrics()?;
+        let name = "tls_trace_map_entries{map=\"files\"} ";
+        let mut values = metrics.lines().filter_map(|line| line.strip_prefix(name));
+        Ok(values.next().unwrap_or("0").parse()?)
+    }
+
     /// Waits until it has made that many reports of connections from or to a port; all of these.
     ///
     /// # Errors

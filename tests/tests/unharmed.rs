@@ -16,7 +16,7 @@ use tls_trace_tests::{
     clients, free_port,
     go::Peer,
     is_slow,
-    program::{Program, Running},
+    program::{Running, mapped},
     say_skipped, scratch, seconds, servers, truth,
 };
 
@@ -153,7 +153,7 @@ fn library_is_replaced_while_in_use() {
         let tracer = Tracer::start(&scratch()?.join("upgrade.sock"), &[])?;
         let folder = scratch()?.join("upgrade");
         fs::create_dir_all(&folder)?;
-        let system = mapped("python3", "libssl")?;
+        let system = mapped("libssl")?;
         let library = folder.join(system.file_name().context("a file")?);
         fs::copy(&system, &library)?;
         let certificates = Certificates::shared()?;
@@ -185,15 +185,6 @@ fn library_is_replaced_while_in_use() {
         drop(server);
         tracer.stop()
     });
-}
-
-/// The library that a program has mapped.
-fn mapped(program: &str, name: &str) -> Result<PathBuf> {
-    let script = "import _ssl; print(open('/proc/self/maps').read())";
-    let maps = Program::new(program).arg("-c").arg(script).run()?;
-    let line = maps.output.lines().find(|line| line.contains(name));
-    let path = line.and_then(|line| line.split_whitespace().last());
-    Ok(path.context(name.to_owned())?.into())
 }
 
 /// Waits until a tracer says what the library said of a connection that ends from now on.

@@ -36,8 +36,9 @@ const WAITING: usize = 1024;
 const PROCESSES: usize = 8192;
 /// A process may map a library at any time, or become another program.
 const LOOK_AGAIN: Duration = Duration::from_secs(10);
-/// How long the end waits for the thread, which may be reading from a dead network file system.
-const END: Duration = Duration::from_secs(2);
+/// How long the end waits for the thread, which may be looking at a large file, or reading from a dead network file
+/// system.
+const END: Duration = Duration::from_millis(100);
 
 /// Whoever wants to know of files with TLS libraries. Called on the thread that finds them, and before
 /// that for the libraries of the system.

@@ -6,16 +6,13 @@
 mod boringssl;
 mod gnutls;
 mod go;
+mod hooked;
 mod openssl;
 
 use std::{
-    collections::HashMap,
     fs::File,
     io,
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::{Arc, Mutex, PoisonError},
 };
 
 use aya::maps::{Array, MapData};
@@ -30,13 +27,14 @@ use crate::{
 use boringssl::Boringssl;
 use gnutls::Gnutls;
 use go::Go;
+use hooked::{Files, Hooked};
 use openssl::Openssl;
 
 /// Finds and hooks, on a thread of its own. Dropping it detaches everything.
 #[derive(Debug)]
 pub(super) struct Libraries {
     finder: Finder,
-    hooked: Arc<AtomicU64>,
+    files: Arc<Files>,
 }
 
 impl Libraries {
@@ -45,15 +43,14 @@ impl Libraries {
     /// # Errors
     /// No thread can be made.
     pub(super) fn start(objects: Vec<AttachedObject>) -> io::Result<Self> {
-        let hooked = Arc::<AtomicU64>::default();
+        let files = Arc::new(Files::new());
         let hooks = Hooks {
             hookers: hookers(objects),
-            files: HashMap::new(),
-            hooked: Arc::clone(&hooked),
+            files: Arc::clone(&files),
         };
         Ok(Self {
             finder: Finder::start(Box::new(hooks))?,
-            hooked,
+            files,
         })
     }
 
@@ -64,7 +61,7 @@ impl Libraries {
 
     /// Libraries that are hooked.
     pub(super) fn hooked(&self) -> u64 {
-        self.hooked.load(Ordering::Relaxed)
+        self.files.count() as u64
     }
 
     /// Which processes have libraries that are hooked.
@@ -73,19 +70,17 @@ impl Libraries {
     }
 }
 
+impl Drop for Libraries {
+    fn drop(&mut self) {
+        self.files.close();
+    }
+}
+
 /// One family of libraries: an eBPF object, what it is told of each file, and the functions it is
 /// attached to.
 trait Hooker: Send {
     /// Hooks a library in a file; `None` if it is of another family.
     fn hook(&mut self, file: &File, library: &Library) -> Option<Result<Hooked, NotHooked>>;
-}
-
-/// A hooked library. Dropping it detaches.
-#[expect(dead_code, reason = "only held, to be dropped in this order")]
-struct Hooked {
-    /// Detached before the slot is another's.
-    links: Vec<Link>,
-    slot: Option<Slot>,
 }
 
 /// Why a library is not hooked.
@@ -120,8 +115,7 @@ fn hookers(objects: Vec<AttachedObject>) -> Vec<Box<dyn Hooker>> {
 /// All that is hooked.
 struct Hooks {
     hookers: Vec<Box<dyn Hooker>>,
-    files: HashMap<FileId, Vec<Hooked>>,
-    hooked: Arc<AtomicU64>,
+    files: Arc<Files>,
 }
 
 impl Observer for Hooks {
@@ -129,6 +123,9 @@ impl Observer for Hooks {
         let mut by = Vec::new();
         let mut hooks = Vec::new();
         for library in &inspection.libraries {
+            if self.files.is_closed() {
+                break;
+            }
             // What names do not vouch for must be what it was, to the last moment.
             let found = inspection.stripped.as_ref();
             let found = found.filter(|found| found.family == library.family);
@@ -152,43 +149,12 @@ impl Observer for Hooks {
                 None => {}
             }
         }
-        self.hooked.fetch_add(hooks.len() as u64, Ordering::Relaxed);
-        if !hooks.is_empty() {
-            self.files.insert(id, hooks);
-        }
+        self.files.add(id, hooks);
         covered(inspection.coverage, &by)
     }
 
     fn gone(&mut self, id: FileId) {
-        if let Some(hooks) = self.files.remove(&id) {
-            self.hooked.fetch_sub(hooks.len() as u64, Ordering::Relaxed);
-        }
-    }
-}
-
-/// Detaching waits for the kernel, about 0.1 s for each link, which takes none of the CPU's time: many
-/// wait at once.
-const DETACHING: usize = 64;
-
-impl Drop for Hooks {
-    fn drop(&mut self) {
-        let mut hooked: Vec<_> = self.files.drain().flat_map(|(_, hooks)| hooks).collect();
-        let links: Vec<_> = hooked
-            .iter_mut()
-            .flat_map(|one| one.links.drain(..))
-            .collect();
-        let mut waiting: Vec<Vec<Link>> = Vec::new();
-        waiting.resize_with(DETACHING.min(links.len()), Vec::new);
-        for (number, link) in links.into_iter().enumerate() {
-            let waiters = waiting.len();
-            waiting[number % waiters].push(link);
-        }
-        std::thread::scope(|scope| {
-            for links in waiting {
-                // Without a thread the links are dropped here.
-                let _ = std::thread::Builder::new().spawn_scoped(scope, move || drop(links));
-            }
-        });
+        self.files.let_go(id);
     }
 }
 
