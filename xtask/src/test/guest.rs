@@ -64,6 +64,7 @@ pub const ON_ANY_KERNEL: &[&str] = &[
     "early_data",
     "envoy",
     "gnutls",
+    "leaving",
     "libraries",
     "library",
     "node",
@@ -71,6 +72,7 @@ pub const ON_ANY_KERNEL: &[&str] = &[
     "offsets",
     "preface",
     "proxies",
+    "short_lives",
     "static_nginx",
     "wire_only",
 ];
