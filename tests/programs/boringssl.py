@@ -7,7 +7,7 @@ LIBRARY client HOST PORT CA [NAME=VALUE...]        a connection, or several one 
 Of both: min, max (TLS versions), ciphers (of TLS 1.2), groups, early=1 (early data).
 Of the server: alpn, fatal=1 (refuses what has none of them), ca (wants certificates of it). With later=1
 these count from the second connection on; refuse=1 (no early data), age=SECONDS (of its clock) then, too.
-Of the client: alpn, name, connections, insecure=1 (verifies nothing).
+Of the client: alpn, name, connections, seconds (instead: goes on that long), insecure=1 (verifies nothing).
 The client prints "port PORT" for each connection. Both print "ok", "early REASON" and "failed REASON".
 """
 
@@ -231,8 +231,11 @@ def talk():
         names = [name.encode() for name in options["alpn"].split(",")]
         offer = b"".join(bytes([len(name)]) + name for name in names)
         call("SSL_CTX_set_alpn_protos", context, offer, ctypes.c_size_t(len(offer)))
-    for _ in range(int(options.get("connections", "1"))):
+    end = time.monotonic() + float(options.get("seconds", "0"))
+    left = int(options.get("connections", "1"))
+    while left > 0 or time.monotonic() < end:
         connect(context)
+        left -= 1
 
 
 serve() if role == "server" else talk()

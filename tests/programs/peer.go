@@ -3,7 +3,7 @@
 // A client exchanges a line and leaves; it prints "ok VERSION" or "error TEXT". With role=server it
 // answers lines in reverse until it is killed. "version" instead of an address: that of Go, "go1.26.8".
 //
-// With endless=1 it does so again and again, until standard input ends.
+// With endless=1 it does so again and again, until standard input ends; with seconds=NUMBER that long.
 //
 // With count=NUMBER there are so many clients, parallel=NUMBER at a time: as in named.py.
 package main
@@ -64,12 +64,16 @@ func run(options map[string]string) error {
 		return crowd(config, options)
 	}
 	var ended atomic.Value
-	if options["endless"] != "" {
+	switch {
+	case options["seconds"] != "":
+		seconds, _ := strconv.Atoi(options["seconds"])
+		time.AfterFunc(time.Duration(seconds)*time.Second, func() { ended.Store(true) })
+	case options["endless"] != "":
 		go func() {
 			io.Copy(io.Discard, os.Stdin)
 			ended.Store(true)
 		}()
-	} else {
+	default:
 		ended.Store(true)
 	}
 	for {

@@ -79,7 +79,8 @@ pub fn say_skipped(name: &str, why: &str) {
 
 /// Where a program is. The system's own comes before what a version manager puts into `PATH`:
 /// its wrappers are scripts that take longer than the handshake under test.
-pub(crate) fn find(program: &str) -> Option<PathBuf> {
+#[must_use]
+pub fn find(program: &str) -> Option<PathBuf> {
     let path = env::var_os("PATH").unwrap_or_default();
     ["/usr/bin", "/usr/sbin", "/usr/local/go/bin"]
         .into_iter()

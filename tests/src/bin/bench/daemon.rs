@@ -31,11 +31,21 @@ pub struct Daemon {
 impl Daemon {
     /// Starts it and waits until it traces.
     pub fn start(subject: &Subject) -> Result<Self> {
+        Self::start_with(subject, &[])
+    }
+
+    /// As [`Self::start`], but it asks no TLS library.
+    pub fn without_libraries(subject: &Subject) -> Result<Self> {
+        Self::start_with(subject, &["--no-library-probes"])
+    }
+
+    fn start_with(subject: &Subject, arguments: &[&str]) -> Result<Self> {
         let socket = env::temp_dir().join(format!("tls-trace-bench-{}.sock", std::process::id()));
         let mut command = Command::new(&subject.daemon);
         command
             .args(["run", "--json", "--metrics", "127.0.0.1:0", "--socket"])
-            .arg(&socket);
+            .arg(&socket)
+            .args(arguments);
         let started = Instant::now();
         let lines = Lines::start(&mut command)?;
         let (at, ready) = lines.next(Duration::from_secs(30))?;

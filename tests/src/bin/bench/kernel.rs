@@ -6,18 +6,18 @@ use crate::{
     Effort, Subject,
     daemon::Daemon,
     figure::{Figure, Section},
-    nginx::Server,
+    load::Server,
     programs::{Statistics, Work, count},
 };
 
 pub fn measure(subject: &Subject, effort: Effort) -> Result<Section> {
     let seconds = effort.pick(6, 2);
-    let server = Server::start()?;
-    let daemon = Daemon::start(subject)?;
+    let server = Server::nginx()?;
+    let daemon = Daemon::without_libraries(subject)?;
     let statistics = Statistics::enable(&subject.empty)?;
-    server.load(1, Some(&daemon))?;
+    server.load(1, Some(daemon.pid()))?;
     let before = statistics.now(daemon.pid())?;
-    let run = server.load(seconds, Some(&daemon))?;
+    let run = server.load(seconds, Some(daemon.pid()))?;
     let after = statistics.now(daemon.pid())?;
     daemon.stop()?;
     let work = Work::between(&before, &after);

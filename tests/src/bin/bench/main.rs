@@ -5,14 +5,18 @@
 
 mod alternate;
 mod analyze;
+mod bpftrace;
 mod daemon;
 mod engine;
 mod figure;
 mod handshake;
 mod kernel;
 mod latency;
+mod libraries;
+mod load;
 mod machine;
 mod memory;
+mod moments;
 mod nginx;
 mod programs;
 mod rate;
@@ -62,6 +66,8 @@ enum Bench {
     Kernel,
     /// Handshakes per second of nginx with and without the tracer
     Nginx,
+    /// What asking TLS libraries costs, beside bpftrace; programs that live for a moment
+    Libraries,
     /// Throughput of an open connection with and without the tracer
     Throughput,
     /// Events per second of the engine on one core
@@ -114,7 +120,9 @@ fn run(arguments: Arguments) -> Result<()> {
     println!("{}", machine::describe()?);
     for bench in Bench::value_variants() {
         if names.is_empty() || names.contains(bench) {
-            println!("{}", bench.measure(&subject, effort)?);
+            for section in bench.measure(&subject, effort)? {
+                println!("{section}");
+            }
         }
     }
     eprintln!("measured in {:.0} s", started.elapsed().as_secs_f64());
@@ -122,8 +130,14 @@ fn run(arguments: Arguments) -> Result<()> {
 }
 
 impl Bench {
-    fn measure(self, subject: &Subject, effort: Effort) -> Result<Section> {
-        match self {
+    fn measure(self, subject: &Subject, effort: Effort) -> Result<Vec<Section>> {
+        let section = match self {
+            Self::Libraries => {
+                return Ok(vec![
+                    libraries::measure(subject, effort)?,
+                    moments::measure(subject, effort)?,
+                ]);
+            }
             Self::Kernel => kernel::measure(subject, effort),
             Self::Nginx => nginx::measure(subject, effort),
             Self::Throughput => throughput::measure(subject, effort),
@@ -132,6 +146,7 @@ impl Bench {
             Self::Memory => memory::measure(subject),
             Self::Latency => latency::measure(subject, effort),
             Self::Analyze => analyze::measure(subject, effort),
-        }
+        };
+        Ok(vec![section?])
     }
 }
