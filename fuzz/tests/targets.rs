@@ -8,6 +8,7 @@ use std::{collections::HashMap, io::Cursor, time::Duration};
 use tls_trace::{
     engine::{Config, Engine, Output},
     event::{Direction, Timestamp},
+    inspect::{self, inspect_source},
     source::{
         capture::{CaptureFile, Connections},
         recording::{Header, Recorder, Recording, Replay, redact},
@@ -188,6 +189,25 @@ fn recording_of(items: &[u8]) -> Vec<u8> {
     file.extend(crc32fast::hash(&body).to_le_bytes());
     file.extend(body);
     file
+}
+
+/// Files that may be programs with a TLS library and no symbols: what is found is in the file, and the same is
+/// found again.
+#[test]
+fn stripped_programs() {
+    bolero::check!()
+        .with_test_time(MOMENT)
+        .with_max_len(32_768)
+        .for_each(|file: &[u8]| {
+            let file = file.to_vec();
+            let inspected = || inspect_source(&file, inspect::Limits::default()).ok();
+            let found = inspected();
+            let stripped = found.as_ref().and_then(|found| found.stripped.as_ref());
+            if let Some(stripped) = stripped {
+                assert!(stripped.is_still_in(&file), "{stripped:?}");
+            }
+            assert_eq!(inspected(), found);
+        });
 }
 
 /// How many items a recording has, told to an engine; `None` where it cannot be read to its end.
