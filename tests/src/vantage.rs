@@ -23,6 +23,7 @@ struct Difference {
 
 const KILLED: &str = "a signal is no packet: the kernel closes for the dead as the living do";
 const KEEPALIVE: &str = "a kernel that gives up sends the RST that any other reason has";
+const HIDDEN: &str = "TLS 1.3 hides that no protocol was selected";
 const GAVE_UP: &str = "a kernel that gives up sends nothing; the end that is left closes some time";
 
 const DIFFERENCES: &[Difference] = &[
@@ -41,6 +42,10 @@ const DIFFERENCES: &[Difference] = &[
         Cause::ClosedByApp,
         "an RST does not say that SO_LINGER was 0",
     ),
+    Difference::new(Cause::AlpnRejectedByApp, Cause::ClosedByApp, HIDDEN).certain(),
+    Difference::new(Cause::AlpnRejectedByApp, Cause::None, HIDDEN)
+        .outcome(Outcome::Established)
+        .certain(),
     Difference::new(
         Cause::ResetUnreadData,
         Cause::ClosedByApp,
@@ -104,6 +109,13 @@ impl Difference {
     const fn initiator(self, initiator: Initiator) -> Self {
         Self {
             initiator: Some(initiator),
+            ..self
+        }
+    }
+
+    const fn certain(self) -> Self {
+        Self {
+            confidence: Some(Confidence::Certain),
             ..self
         }
     }

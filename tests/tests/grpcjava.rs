@@ -1,15 +1,17 @@
 //! gRPC in Java: as a server whose limits end connections, and as a client. By sizes and times of records alone: its
-//! BoringSSL is in a file that it unpacks when it starts.
+//! BoringSSL is in a file that it unpacks when it starts. It pings every ten seconds at most, which is too long here.
 
-use anyhow::{Context as _, Result};
-use tls_trace::report::{Cause, Confidence, Initiator, Notice, Phase, Report, Sender};
+use anyhow::{Context as _, Result, ensure};
+use tls_trace::report::{
+    Cause, Confidence, Initiator, Notice, Outcome, Phase, Report, Role, Sender,
+};
 use tls_trace_tests::{
     Case, Expected, both,
     certificates::Certificates,
-    client,
+    client, describe,
     grpc::{self, Build},
     grpcjava,
-    program::Running,
+    program::{Program, Running},
     seconds, server, truth,
 };
 
@@ -79,6 +81,48 @@ fn channel_closed_by_the_client() {
         case.wait_for(2)?;
         let expected = both(|end| ready(end).perhaps(BUSY));
         check(case, expected, &[&server_end, &client_end])
+    });
+}
+
+/// It leaves at once, perhaps without its Finished. That no protocol was selected TLS 1.3 hides: an end without a word of
+/// its library, which is in a file that is new each time, has no reason.
+#[test]
+fn no_protocol_selected() {
+    truth(&[grpcjava::program(), "python3"], |case| {
+        let server_end = Program::new("python3")
+            .arg("-c")
+            .arg(include_str!("../programs/http2.py"))
+            .args(&format!(
+                "server 127.0.0.1 {} {} alpn=none",
+                case.port(),
+                Certificates::shared()?.good()
+            ))
+            .start()?;
+        server_end.until("listens")?;
+        let client_end = connect(case, "wait=1")?;
+        client_end.until("failed")?;
+        let reports = case.all(2)?;
+        for report in &reports {
+            let verdict = &report.verdict;
+            let finished = verdict.phase >= Phase::Finished;
+            let told = report.notices.contains(&Notice::AlpnNotNegotiated);
+            let (outcome, cause) = match report.role {
+                _ if told => (Outcome::Failed, Cause::AlpnRejectedByApp),
+                _ if finished => (Outcome::Established, Cause::None),
+                Role::Client => (Outcome::Failed, Cause::ClosedByApp),
+                _ => (Outcome::Failed, Cause::ClosedByPeer),
+            };
+            let expected = (Initiator::ClientApp, outcome, cause);
+            ensure!(
+                (verdict.initiator, verdict.outcome, verdict.cause) == expected
+                    && verdict.phase >= Phase::EncryptedHandshake
+                    && (told || report.role == Role::Server || report.library.is_none()),
+                "{}",
+                describe(report)
+            );
+        }
+        ensure!(reports.len() == 2, "{} reports", reports.len());
+        Ok(())
     });
 }
 

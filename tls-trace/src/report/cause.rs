@@ -351,8 +351,8 @@ explained_labels! {
         },
         /// ALPN was offered, none was selected, and the client or the server left at once.
         AlpnRejectedByApp = "alpn_rejected_by_app" {
-            proof: "The client offered HTTP/2 and nothing else, the ServerHello (TLS 1.2) or the library (TLS 1.3) says that nothing was selected, and the client closed within 100 ms without using the connection. Or the client offered HTTP, nothing was selected, and the server closed within 100 ms without an answer.",
-            usual: "grpc-go since 1.67 refuses servers that do not negotiate h2, and clients that do not.",
+            proof: "The client offered HTTP/2 and nothing else, the ServerHello (TLS 1.2) or the library (TLS 1.3) says that nothing was selected, and the client closed within 100 ms without using the connection, or before its Finished was sent. Or the client offered HTTP, nothing was selected, and the server closed within 100 ms without an answer.",
+            usual: "grpc-go since 1.67 refuses servers that do not negotiate h2, and clients that do not; grpc-java refuses such servers.",
             next: "Have the server select h2 (nginx `http2 on`, Envoy `alpn_protocols: h2`; a TLS-ending load balancer with an HTTP/2 or ALPN policy), or the client offer it (a health check or proxy that speaks HTTP/1.1 to a gRPC server). Until then: `GRPC_ENFORCE_ALPN_ENABLED=false` for the one that leaves.",
         },
 

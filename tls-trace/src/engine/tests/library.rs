@@ -451,6 +451,37 @@ fn leaving_without_a_protocol(
     assert_eq!(verdict.confidence, Confidence::Likely);
 }
 
+/// grpc-java's client wants a protocol, and does not even send its Finished.
+#[rstest]
+#[case::only_http2("h2", true, Cause::AlpnRejectedByApp)]
+#[case::another_way_to_go_on("http/1.1", true, Cause::ClosedByApp)]
+#[case::its_library_was_not_done("h2", false, Cause::ClosedByApp)]
+fn leaving_without_a_protocol_before_the_finished(
+    #[case] offer: &'static str,
+    #[case] done: bool,
+    #[case] cause: Cause,
+) {
+    let mut story = Story::client();
+    story
+        .sends(client_hello(Offer {
+            alpn: Some(offer),
+            ..Offer::default()
+        }))
+        .gets(flight_13());
+    let event = LibraryEvent {
+        library: LibraryName::Boringssl,
+        done: Some(done),
+        ..completed()
+    };
+    tell(&mut story, event);
+    story.closes().gets_fin().ends();
+    let verdict = &story.report().verdict;
+    assert_eq!(
+        (verdict.outcome, verdict.initiator, verdict.cause),
+        (Outcome::Failed, Initiator::ClientApp, cause)
+    );
+}
+
 /// grpc-go's server, too, wants a protocol; it hangs up without reading.
 #[rstest]
 #[case::at_once("http/1.1", Some(false), Cause::AlpnRejectedByApp)]

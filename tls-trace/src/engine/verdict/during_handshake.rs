@@ -64,8 +64,24 @@ pub(super) fn judge(case: &Case, tls: &Handshake) -> Judgement {
         let initiator = case.initiator(other(client), Layer::Kernel);
         return failed(initiator, Cause::ListenOverflow, Confidence::Certain);
     }
+    if alpn_rejected(case, tls) {
+        return failed(app(client), Cause::AlpnRejectedByApp, Confidence::Likely);
+    }
     let why = waited_in_vain(case, tls).unwrap_or(close.cause);
     failed(case.closer(), why, close.confidence)
+}
+
+/// TLS 1.3: for the client's library all was done, no protocol was selected, and the client, which speaks nothing but
+/// HTTP/2, left before its Finished was on its way, as grpc-java does.
+fn alpn_rejected(case: &Case, tls: &Handshake) -> bool {
+    let close = &case.close;
+    let by_client = case.client() == End::Local && close.by == Some(End::Local);
+    let left = by_client && close.layer == Layer::App && close.cause != Cause::ProcessKilled;
+    let only_http2 = tls.hello.as_ref().is_some_and(|hello| {
+        let mut offered = hello.alpn.iter();
+        offered.all(|name| matches!(name.as_str(), "h2" | "grpc-exp"))
+    });
+    left && tls.is_tls13() && tls.alpn_not_negotiated() && only_http2
 }
 
 /// TLS 1.2: the server asked for a certificate, the client sent none, the server said
