@@ -1,6 +1,6 @@
 //! Ends of HTTP/2 connections that their kernels or the network make, seen from outside.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use anyhow::{Context as _, Result, ensure};
 use tls_trace::report::{Cause, Confidence, Initiator, Outcome, Phase, Report, Role};
@@ -40,7 +40,9 @@ fn idle_timeout_middlebox() {
     truth(&["ip", "nft", "python3"], |case| {
         let pair = Pair::create()?;
         let _server = serve(case, &pair)?;
-        let pause = format!("pause={}", seconds(6.0).as_secs_f64());
+        // Longer than what counts as silence, by what this machine may need to set the rule.
+        let pause = Duration::from_secs(5) + seconds(1.0);
+        let pause = format!("pause={}", pause.as_secs_f64());
         let client = connect(case, &pair, &pause)?;
         client.until("ready")?;
         // Not an acknowledgement that was on its way.

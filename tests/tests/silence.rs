@@ -3,6 +3,7 @@
 use std::{
     io::{ErrorKind, Write},
     net::IpAddr,
+    time::Duration,
 };
 
 use tls_trace::report::{Cause, Initiator, Notice, Phase};
@@ -198,7 +199,9 @@ fn server_hello_is_lost_for_good() {
             &format!("tcp sport {} tcp flags & psh == psh", case.port()),
             "drop",
         )?;
-        let options = format!("patience={}", seconds(4.0).as_secs_f64());
+        // Longer than the server's kernel takes to give up.
+        let patience = Duration::from_secs(3) + seconds(1.0);
+        let options = format!("patience={}", patience.as_secs_f64());
         let client_end = clients::python(pair.address(case.port()), &options)
             .within(&pair.client)
             .start()?;
