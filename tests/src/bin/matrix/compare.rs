@@ -248,6 +248,7 @@ fn disproved(output: &str, other: &str, report: &Report) -> Option<String> {
             "it says {}, the verdict is {cause}: {output}",
             said.means
         )),
+        None if message(other).is_some_and(agrees) => None,
         None => Some(format!("the verdict is {cause}, not understood: {output}")),
     }
 }
