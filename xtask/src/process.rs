@@ -10,10 +10,20 @@ use std::{
 
 use anyhow::{Context as _, Result, ensure};
 
-/// The cargo that runs this program, to be run in the workspace.
+/// What cargo tells this program about its own package begins so. Build scripts look at it (ring's does), and what they
+/// build would be built again whenever cargo runs within cargo, and once more when it does not.
+const OWN_PACKAGE: [&str; 3] = ["CARGO_MANIFEST_", "CARGO_PKG_", "CARGO_BIN_"];
+
+/// The cargo that runs this program, to be run in the workspace as if by hand.
 pub fn cargo(root: &Path) -> Command {
     let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     cargo.current_dir(root);
+    for (name, _) in env::vars_os() {
+        let text = name.to_string_lossy();
+        if OWN_PACKAGE.iter().any(|own| text.starts_with(own)) {
+            cargo.env_remove(&name);
+        }
+    }
     cargo
 }
 
