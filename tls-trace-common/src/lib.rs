@@ -13,11 +13,15 @@
 
 #[macro_use]
 mod layout;
+mod go;
+mod library;
 #[cfg(feature = "user")]
 mod record;
 mod tail;
 
+pub use go::*;
 pub use layout::*;
+pub use library::*;
 #[cfg(feature = "user")]
 pub use record::{ParseRecordError, Record};
 pub use tail::*;
