@@ -5,7 +5,10 @@ use std::io::Write;
 use anyhow::Result;
 use tls_trace::report::{Cause, Initiator, Phase};
 use tls_trace_tests::{
-    Case, Expected, actor, both, certificates::Certificates, client, clients, program::Running,
+    Case, Expected, actor, both,
+    certificates::Certificates,
+    client, clients,
+    program::{Program, Running},
     server, servers, truth,
 };
 
@@ -114,6 +117,22 @@ fn tls_to_plain_nginx() {
                 Initiator::ServerApp,
                 Cause::TlsToPlainHttp,
             )
+        }))
+    });
+}
+
+/// It takes the ClientHello for HTTP/0.9, and answers with a page alone.
+#[test]
+fn tls_to_plain_python() {
+    truth(&["curl", "python3"], |case| {
+        let server = Program::new("python3").args("-m http.server --bind 127.0.0.1");
+        let port = case.port();
+        let _server = server.arg(port.to_string()).listening(port)?;
+        let curl = clients::curl(case.address(), "/");
+        curl.run()?.said("wrong version number")?;
+        case.expect(both(|end| {
+            let (phase, by) = (Phase::ClientHello, Initiator::ServerApp);
+            end.failed(phase, by, Cause::TlsToPlainHttp)
         }))
     });
 }

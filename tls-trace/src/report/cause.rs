@@ -149,7 +149,7 @@ explained_labels! {
         },
         /// The client spoke TLS to a server that answered with HTTP in the clear.
         TlsToPlainHttp = "tls_to_plain_http" {
-            proof: "A ClientHello was answered with `HTTP/1.x` or HTTP/2 frames in the clear.",
+            proof: "A ClientHello was answered with `HTTP/1.x`, HTTP/2 frames or an HTML page in the clear.",
             usual: "`https://` with a plain port, a listener that lost its TLS configuration, `https://` in a proxy setting whose proxy speaks plain HTTP.",
             next: "`curl -v http://HOST:PORT/` confirms. Server: nginx `listen … ssl`, Apache `SSLEngine on`, Go `ListenAndServeTLS`. Client: `http://`, also in `https_proxy=http://PROXY`.",
         },

@@ -159,7 +159,7 @@ pub struct Plaintext {
 pub enum PlaintextProtocol {
     /// A method and a target: `GET / HTTP/1.1`.
     HttpRequest,
-    /// `HTTP/1.1 400`.
+    /// `HTTP/1.1 400`, or an HTML page without a status line.
     HttpResponse,
     /// `PRI * HTTP/2.0`, or a SETTINGS frame from a server.
     Http2,

@@ -96,8 +96,13 @@ fn http2_settings(bytes: &[u8]) -> Opening {
 }
 
 fn text(bytes: &[u8]) -> Opening {
-    const BEGINNINGS: [(&[u8], PlaintextProtocol); 5] = [
+    // Without a status line (HTTP/0.9): so does Python's http.server answer what it does not take for a request.
+    const BEGINNINGS: [(&[u8], PlaintextProtocol); 9] = [
         (b"HTTP/", PlaintextProtocol::HttpResponse),
+        (b"<!DOCTYPE HTML", PlaintextProtocol::HttpResponse),
+        (b"<!DOCTYPE html", PlaintextProtocol::HttpResponse),
+        (b"<HTML", PlaintextProtocol::HttpResponse),
+        (b"<html", PlaintextProtocol::HttpResponse),
         (b"PRI * HTTP/2.0", PlaintextProtocol::Http2),
         (b"SSH-", PlaintextProtocol::Ssh),
         (b"220 ", PlaintextProtocol::SmtpOrFtp),
@@ -159,6 +164,12 @@ mod tests {
     )]
     #[case::webdav(b"VERSION-CONTROL /x HTTP/1.1\r\n", PlaintextProtocol::HttpRequest)]
     #[case::http_response(b"HTTP/1.1 400 Bad Request\r\n", PlaintextProtocol::HttpResponse)]
+    #[case::http_page(
+        b"<!DOCTYPE HTML>\n<html lang=\"en\">",
+        PlaintextProtocol::HttpResponse
+    )]
+    #[case::http_page_of_old(b"<html>\r\n<head><title>400 ", PlaintextProtocol::HttpResponse)]
+    #[case::xmpp(b"<stream:stream xmlns=", PlaintextProtocol::Other)]
     #[case::http2_client(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", PlaintextProtocol::Http2)]
     #[case::http2_server(b"\0\0\x12\x04\0\0\0\0\0\0\x03\0\0\0\x80", PlaintextProtocol::Http2)]
     #[case::ssh(b"SSH-2.0-OpenSSH_9.2\r\n", PlaintextProtocol::Ssh)]

@@ -120,7 +120,8 @@ fn of_a_certificate_openssl_says_by_its_alert_what_it_does_not_say_otherwise() {
 /// `SSL_R_WRONG_VERSION_NUMBER` and `protocol_version` are how BoringSSL takes words of another protocol.
 #[rstest]
 #[case::http(&b"HTTP/1.0 400 Bad Request\r\n\r\n"[..], Cause::TlsToPlainHttp)]
-#[case::page(&b"<!DOCTYPE HTML>\n<html lang=\"en\">\n"[..], Cause::NotTls)]
+#[case::page(&b"<!DOCTYPE HTML>\n<html lang=\"en\">\n"[..], Cause::TlsToPlainHttp)]
+#[case::another_protocol(&b"SSH-2.0-OpenSSH_9.2\r\n"[..], Cause::NotTls)]
 fn an_answer_in_the_clear_is_no_other_version(#[case] answer: &[u8], #[case] cause: Cause) {
     let mut story = Story::client();
     story.sends(client_hello(Offer::default())).gets(answer);
