@@ -19,6 +19,7 @@ use tls_trace::report::Report;
 use crate::{
     actor, capture, environment,
     expect::{Expected, compare},
+    program::Running,
     seconds,
     tracer::{Mark, Tracer},
     vantage,
@@ -106,6 +107,21 @@ impl Case {
         self.wait_for(expected.len())?;
         self.fence()?;
         compare(&expected, &self.reports())
+    }
+
+    /// As [`Self::expect`]; where something else was said, the error shows what the programs say themselves.
+    ///
+    /// # Errors
+    /// As [`Self::expect`].
+    pub fn expect_of(
+        &self,
+        programs: &[&Running],
+        expected: impl IntoIterator<Item = Expected>,
+    ) -> Result<()> {
+        self.expect(expected).with_context(|| {
+            let said: Vec<_> = programs.iter().map(|program| program.output()).collect();
+            said.join("\n")
+        })
     }
 
     /// All reports once there are this many of them and no more to come.

@@ -5,6 +5,8 @@ use std::{fs, net::SocketAddr};
 use anyhow::Result;
 
 use crate::{
+    Case,
+    certificates::Certificates,
     environment::scratch,
     program::{Finished, Program},
 };
@@ -13,6 +15,16 @@ use crate::{
 #[must_use]
 pub fn openssl(server: SocketAddr) -> Program {
     Program::new("openssl").args(&format!("s_client -connect {server}"))
+}
+
+/// The same of a case, with options, for a server whose certificate has to be good.
+pub fn verifying(options: &str) -> impl FnOnce(&Case, &Certificates) -> Program {
+    move |case, certificates| {
+        let client = openssl(case.address()).args(options);
+        client
+            .args("-verify_return_error -CAfile")
+            .arg(certificates.ca())
+    }
 }
 
 /// Exchanges a line with a server that reverses lines, and leaves in good order.

@@ -16,6 +16,12 @@ pub fn seconds(seconds: f64) -> Duration {
     Duration::from_secs_f64(seconds * slowness())
 }
 
+/// [`seconds`] in milliseconds, for programs whose timers are told so.
+#[must_use]
+pub fn milliseconds(of: f64) -> u128 {
+    seconds(of).as_millis()
+}
+
 /// Whether this machine is so slow, an emulated one, that handshakes may take long by themselves.
 #[must_use]
 pub fn is_slow() -> bool {

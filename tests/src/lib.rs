@@ -50,7 +50,9 @@ mod kernel_objects;
 mod tracer;
 
 pub use case::{Case, free_port, truth, truth_on_wire};
-pub use environment::{find, installed, is_slow, say_skipped, scratch, seconds, skip_without_root};
+pub use environment::{
+    find, installed, is_slow, milliseconds, say_skipped, scratch, seconds, skip_without_root,
+};
 pub use expect::{Expected, both, client, describe, server};
 pub use kernel_objects::KernelObjects;
 pub use tracer::{Tracer, binary, scrape};

@@ -1,11 +1,38 @@
-//! Conditions on what a report says of the TLS library's words.
+//! Conditions on what a report says of the words of TLS libraries and of HTTP/2.
 
 use std::sync::Arc;
 
 use anyhow::{Result, ensure};
-use tls_trace::report::{EarlyData, EarlyDataOutcome, EarlyDataReason, Notice, Report, Role};
+use tls_trace::{
+    event::LibraryName,
+    report::{
+        Confidence, EarlyData, EarlyDataOutcome, EarlyDataReason, Notice, Report, Role, Sender,
+    },
+};
 
 use crate::{Case, describe};
+
+/// That library was asked.
+pub fn of_library(name: LibraryName) -> impl Fn(&Report) -> bool {
+    move |report| {
+        let library = report.library.as_ref();
+        library.is_some_and(|library| library.name == name)
+    }
+}
+
+/// The report tells of a GOAWAY of the server with that code, so surely, and with debug data like that.
+pub fn goaway(
+    report: &Report,
+    code: u32,
+    confidence: Confidence,
+    text: impl Fn(Option<&str>) -> bool,
+) -> bool {
+    let mut goaways = report.http2.iter().flat_map(|http2| &http2.goaways);
+    goaways.any(|goaway| {
+        (goaway.from, goaway.code, goaway.confidence) == (Sender::Server, code, confidence)
+            && text(goaway.debug.as_deref())
+    })
+}
 
 /// The library failed for that reason.
 pub fn said(number: u32, name: &'static str) -> impl Fn(&Report) -> bool {

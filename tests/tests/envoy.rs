@@ -4,7 +4,7 @@
 use anyhow::Result;
 use tls_trace::{
     event::LibraryName,
-    report::{Cause, Initiator, Notice, Phase, Report},
+    report::{Cause, Initiator, Notice, Phase},
 };
 use tls_trace_tests::{
     Case, Expected,
@@ -13,7 +13,7 @@ use tls_trace_tests::{
     envoy::{self, Settings},
     program::Program,
     server, servers, truth,
-    words::said,
+    words::{of_library, said},
 };
 
 /// A case for which Envoy is hooked.
@@ -40,20 +40,6 @@ fn serve(
     });
 }
 
-fn openssl(options: &'static str) -> impl FnOnce(&Case, &Certificates) -> Program {
-    move |case, certificates| {
-        let client = clients::openssl(case.address()).args(options);
-        client
-            .args("-verify_return_error -CAfile")
-            .arg(certificates.ca())
-    }
-}
-
-fn is_boringssl(report: &Report) -> bool {
-    let library = report.library.as_ref();
-    library.is_some_and(|library| library.name == LibraryName::Boringssl)
-}
-
 #[test]
 fn server_and_an_old_version() {
     let why = Cause::ProtocolVersion;
@@ -63,7 +49,7 @@ fn server_and_an_old_version() {
             parameters: "tls_minimum_protocol_version: TLSv1_3, tls_maximum_protocol_version: TLSv1_3",
             ..Settings::default()
         },
-        openssl("-tls1_2"),
+        clients::verifying("-tls1_2"),
         "TLS_error:|268435696:SSL_routines:OPENSSL_internal:UNSUPPORTED_PROTOCOL",
         [end(client()), end(server())],
     );
@@ -75,13 +61,13 @@ fn server_without_a_cipher_in_common() {
     serve(
         |_| Settings::default(),
         // It has an ECDSA certificate.
-        openssl("-tls1_2 -cipher ECDHE-RSA-AES128-GCM-SHA256"),
+        clients::verifying("-tls1_2 -cipher ECDHE-RSA-AES128-GCM-SHA256"),
         "TLS_error:|268435640:SSL_routines:OPENSSL_internal:NO_SHARED_CIPHER",
         [
             end(client(), Cause::HandshakeFailure),
             end(server(), Cause::NoSharedCipher)
                 .and("reason", said(184, "no_shared_cipher"))
-                .and("library", is_boringssl),
+                .and("library", of_library(LibraryName::Boringssl)),
         ],
     );
 }
@@ -91,7 +77,7 @@ fn server_whose_certificate_is_rejected() {
     hooked(|case, certificates| {
         let certificate = certificates.untrusted();
         let server_end = envoy::server(case.port(), &certificate, &Settings::default())?;
-        openssl("-tls1_2")(case, certificates).run()?;
+        clients::verifying("-tls1_2")(case, certificates).run()?;
         server_end.until("TLSV1_ALERT_UNKNOWN_CA")?;
         let why = Cause::CertificateUnknownCa;
         let end = |end: Expected| end.failed(Phase::ServerHello, Initiator::ClientApp, why);
@@ -99,7 +85,7 @@ fn server_whose_certificate_is_rejected() {
             end(client()),
             end(server())
                 .and("alert", said(1048, "alert_unknown_ca"))
-                .and("library", is_boringssl),
+                .and("library", of_library(LibraryName::Boringssl)),
         ])
     });
 }
@@ -111,7 +97,7 @@ fn server_whose_certificate_is_rejected_in_tls_1_3() {
     hooked(|case, certificates| {
         let certificate = certificates.untrusted();
         let server_end = envoy::server(case.port(), &certificate, &Settings::default())?;
-        openssl("-tls1_3")(case, certificates).run()?;
+        clients::verifying("-tls1_3")(case, certificates).run()?;
         server_end.until("downstream TLS_error")?;
         let why = Cause::CertificateUnknownCa;
         let end = |end: Expected| end.failed(Phase::EncryptedHandshake, Initiator::ClientApp, why);
@@ -138,7 +124,7 @@ fn server_that_rejects_a_certificate() {
             end(client()),
             end(server())
                 .and("reason", said(125, "certificate_verify_failed"))
-                .and("library", is_boringssl),
+                .and("library", of_library(LibraryName::Boringssl)),
         ],
     );
 }
@@ -158,7 +144,7 @@ fn server_that_wants_a_certificate() {
             end(client()).likely(),
             end(server())
                 .and("reason", said(192, "peer_did_not_return_a_certificate"))
-                .and("library", is_boringssl),
+                .and("library", of_library(LibraryName::Boringssl)),
         ],
     );
 }
@@ -171,13 +157,13 @@ fn server_without_a_protocol_in_common() {
             protocols: "h2",
             ..Settings::default()
         },
-        openssl("-alpn foo"),
+        clients::verifying("-alpn foo"),
         "-",
         [
             client().notices([Notice::AlpnNotNegotiated, Notice::Unused]),
             server()
                 .notices([Notice::AlpnNotNegotiated, Notice::Unused])
-                .and("library", is_boringssl),
+                .and("library", of_library(LibraryName::Boringssl)),
         ],
     );
 }
@@ -188,7 +174,7 @@ fn server_and_plain_http() {
     hooked(|case, certificates| {
         let settings = Settings::default();
         let server_end = envoy::server(case.port(), &certificates.good(), &settings)?;
-        openssl("-tls1_2")(case, certificates).run()?;
+        clients::verifying("-tls1_2")(case, certificates).run()?;
         case.wait_for(2)?;
         clients::curl_in_the_clear(case.address(), "/").run()?;
         let says = "downstream TLS_error:|268435612:SSL_routines:OPENSSL_internal:HTTP_REQUEST";
@@ -238,7 +224,7 @@ fn client_that_rejects_a_certificate() {
         [
             end(client())
                 .and("reason", said(125, "certificate_verify_failed"))
-                .and("library", is_boringssl),
+                .and("library", of_library(LibraryName::Boringssl)),
             end(server()),
         ],
     );
@@ -255,7 +241,7 @@ fn client_of_another_version() {
         [
             end(client())
                 .and("alert", said(1070, "alert_protocol_version"))
-                .and("library", is_boringssl),
+                .and("library", of_library(LibraryName::Boringssl)),
             end(server()),
         ],
     );
@@ -275,7 +261,7 @@ fn client_without_a_cipher_in_common() {
         [
             end(client(), Cause::HandshakeFailure)
                 .and("alert", said(1040, "alert_handshake_failure"))
-                .and("library", is_boringssl),
+                .and("library", of_library(LibraryName::Boringssl)),
             end(server(), Cause::NoSharedCipher),
         ],
     );
@@ -296,7 +282,7 @@ fn client_without_a_certificate() {
             end(client())
                 .likely()
                 .and("alert", said(1040, "alert_handshake_failure"))
-                .and("library", is_boringssl),
+                .and("library", of_library(LibraryName::Boringssl)),
             end(server()),
         ],
     );
@@ -320,7 +306,7 @@ fn client_of_a_server_without_tls() {
         case.expect([
             end(client())
                 .and("reason", said(247, "wrong_version_number"))
-                .and("library", is_boringssl),
+                .and("library", of_library(LibraryName::Boringssl)),
             end(server()),
         ])
     });

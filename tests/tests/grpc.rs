@@ -4,15 +4,13 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, Result, ensure};
 use nix::sys::signal::Signal;
-use tls_trace::report::{
-    Cause, Confidence, Initiator, Notice, Outcome, Phase, Report, Role, Sender,
-};
+use tls_trace::report::{Cause, Confidence, Initiator, Notice, Outcome, Phase, Report, Role};
 use tls_trace_tests::{
     Case, Expected, both,
     certificates::Certificates,
     clients, describe,
     grpc::{self, Build},
-    seconds, truth,
+    milliseconds, truth, words,
 };
 
 #[test]
@@ -51,11 +49,6 @@ fn max_connection_idle() {
             graceful(end, Cause::H2GoawayMaxIdle, "max_idle")
         }))
     });
-}
-
-/// A time for the programs' options: as many seconds as [`seconds`] makes of it.
-fn milliseconds(of: f64) -> u128 {
-    seconds(of).as_millis()
 }
 
 /// Runs both ends until the client's channel is not ready any more.
@@ -310,12 +303,9 @@ fn graceful(end: Expected, cause: Cause, debug: &'static str) -> Expected {
 
 /// The report tells of a GOAWAY of the server.
 fn said(report: &Report, code: u32, debug: &str) -> bool {
-    let mut goaways = report.http2.iter().flat_map(|http2| &http2.goaways);
-    goaways.any(|goaway| {
-        let text = goaway.debug.as_deref().unwrap_or_default();
-        (goaway.from, goaway.code, goaway.confidence) == (Sender::Server, code, Confidence::Certain)
-            && text.starts_with(debug)
-            && text.is_empty() == debug.is_empty()
+    words::goaway(report, code, Confidence::Certain, |text| {
+        let text = text.unwrap_or_default();
+        text.starts_with(debug) && text.is_empty() == debug.is_empty()
     })
 }
 

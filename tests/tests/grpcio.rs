@@ -6,7 +6,7 @@ use std::sync::OnceLock;
 use anyhow::Result;
 use tls_trace::{
     event::LibraryName,
-    report::{Cause, Confidence, Initiator, Notice, Phase, Report, Sender},
+    report::{Cause, Confidence, Initiator, Notice, Phase, Report},
 };
 use tls_trace_tests::{
     Case, Expected, both,
@@ -16,7 +16,7 @@ use tls_trace_tests::{
     hooked,
     program::{Program, Running},
     seconds, server, truth,
-    words::said,
+    words::{self, of_library, said},
 };
 
 /// The server sees no alert, only that the client left.
@@ -42,7 +42,7 @@ fn certificate_of_an_unknown_ca() {
         case.expect([
             end(client(), Cause::CertificateUnknownCa)
                 .and("reason", said(125, "certificate_verify_failed"))
-                .and("library", is_boringssl),
+                .and("library", of_library(LibraryName::Boringssl)),
             end(server(), Cause::ClosedByPeer),
         ])
     });
@@ -65,14 +65,9 @@ fn no_shared_cipher() {
             end(client(), Cause::ClosedByPeer),
             end(server(), Cause::NoSharedCipher)
                 .and("reason", said(184, "no_shared_cipher"))
-                .and("library", is_boringssl),
+                .and("library", of_library(LibraryName::Boringssl)),
         ])
     });
-}
-
-fn is_boringssl(report: &Report) -> bool {
-    let library = report.library.as_ref();
-    library.is_some_and(|library| library.name == LibraryName::Boringssl)
 }
 
 /// Waits until the tracer has hooked the library, which stays so.
@@ -250,9 +245,5 @@ fn asked_to_leave(end: Expected, cause: Cause, (code, text): (u32, &'static str)
 
 /// The report tells of a GOAWAY of the server, by its size.
 fn goaway(report: &Report, code: u32, text: &str) -> bool {
-    let mut goaways = report.http2.iter().flat_map(|http2| &http2.goaways);
-    goaways.any(|goaway| {
-        (goaway.from, goaway.code, goaway.confidence) == (Sender::Server, code, Confidence::Likely)
-            && goaway.debug.as_deref() == Some(text)
-    })
+    words::goaway(report, code, Confidence::Likely, |said| said == Some(text))
 }

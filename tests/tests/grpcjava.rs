@@ -1,18 +1,16 @@
 //! gRPC in Java: as a server whose limits end connections, and as a client. By sizes and times of records alone: its
 //! BoringSSL is in a file that it unpacks when it starts. It pings every ten seconds at most, which is too long here.
 
-use anyhow::{Context as _, Result, ensure};
-use tls_trace::report::{
-    Cause, Confidence, Initiator, Notice, Outcome, Phase, Report, Role, Sender,
-};
+use anyhow::{Result, ensure};
+use tls_trace::report::{Cause, Confidence, Initiator, Notice, Outcome, Phase, Report, Role};
 use tls_trace_tests::{
     Case, Expected, both,
     certificates::Certificates,
     client, describe,
     grpc::{self, Build},
-    grpcjava,
+    grpcjava, milliseconds,
     program::{Program, Running},
-    seconds, server, truth,
+    server, truth, words,
 };
 
 #[test]
@@ -35,7 +33,7 @@ fn too_many_pings() {
             pinged(client(), Confidence::Certain),
             pinged(server().likely(), Confidence::Likely),
         ];
-        check(case, expected, &[&server_end, &client_end])
+        case.expect_of(&[&server_end, &client_end], expected)
     });
 }
 
@@ -52,7 +50,7 @@ fn server_with_limits() {
             client_end.until("lost")?;
             case.wait_for(2)?;
             let expected = both(|end| asked_to_leave(end, cause, text));
-            check(case, expected, &[&server_end, &client_end])
+            case.expect_of(&[&server_end, &client_end], expected)
         });
     }
 }
@@ -68,7 +66,7 @@ fn graceful_shutdown() {
         case.wait_for(2)?;
         let cause = Cause::H2GoawayGraceful;
         let expected = both(|end| asked_to_leave(end, cause, "graceful_stop"));
-        check(case, expected, &[&server_end, &client_end])
+        case.expect_of(&[&server_end, &client_end], expected)
     });
 }
 
@@ -80,7 +78,7 @@ fn channel_closed_by_the_client() {
         client_end.until("state SHUTDOWN")?;
         case.wait_for(2)?;
         let expected = both(|end| ready(end).perhaps(BUSY));
-        check(case, expected, &[&server_end, &client_end])
+        case.expect_of(&[&server_end, &client_end], expected)
     });
 }
 
@@ -129,10 +127,6 @@ fn no_protocol_selected() {
 /// A virtual machine that just began takes its time for a handshake.
 const BUSY: [Notice; 1] = [Notice::SlowHandshake];
 
-fn milliseconds(of: f64) -> u128 {
-    seconds(of).as_millis()
-}
-
 fn serve(case: &Case, arguments: &str) -> Result<Running> {
     let certificate = Certificates::shared()?.good();
     let server = grpcjava::end("server", &case.port().to_string(), &certificate, arguments)?;
@@ -144,14 +138,6 @@ fn serve(case: &Case, arguments: &str) -> Result<Running> {
 fn connect(case: &Case, arguments: &str) -> Result<Running> {
     let ca = Certificates::shared()?.ca();
     grpcjava::end("client", &case.address().to_string(), &ca, arguments)?.start()
-}
-
-/// Checks the reports; if they are wrong, shows what the programs say themselves.
-fn check(case: &Case, expected: [Expected; 2], programs: &[&Running]) -> Result<()> {
-    case.expect(expected).with_context(|| {
-        let said: Vec<_> = programs.iter().map(|program| program.output()).collect();
-        said.join("\n")
-    })
 }
 
 fn ready(end: Expected) -> Expected {
@@ -170,9 +156,5 @@ fn asked_to_leave(end: Expected, cause: Cause, text: &'static str) -> Expected {
 
 /// The report tells of a GOAWAY of the server.
 fn goaway(report: &Report, code: u32, text: &str, confidence: Confidence) -> bool {
-    let mut goaways = report.http2.iter().flat_map(|http2| &http2.goaways);
-    goaways.any(|goaway| {
-        (goaway.from, goaway.code, goaway.confidence) == (Sender::Server, code, confidence)
-            && goaway.debug.as_deref() == Some(text)
-    })
+    words::goaway(report, code, confidence, |said| said == Some(text))
 }

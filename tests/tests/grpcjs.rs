@@ -3,19 +3,18 @@
 
 use anyhow::{Context as _, Result, ensure};
 use nix::sys::signal::Signal;
-use tls_trace::report::{
-    Cause, Confidence, Initiator, Notice, Outcome, Phase, Report, Role, Sender,
-};
+use tls_trace::report::{Cause, Confidence, Initiator, Notice, Outcome, Phase, Report, Role};
 use tls_trace_tests::{
     Case, Expected, both,
     certificates::Certificates,
     client, describe, fault,
     grpc::{self, Build},
-    grpcio, grpcjs,
+    grpcio, grpcjs, milliseconds,
     netns::Pair,
     program::{Program, Running},
-    seconds, server, truth,
+    server, truth,
     vantage::fields,
+    words,
 };
 
 #[test]
@@ -37,7 +36,7 @@ fn too_many_pings() {
         };
         // The server, which is in Go, says so itself.
         let expected = [pinged(client()).likely(), pinged(server())];
-        check(case, expected, &[&server_end, &client_end])
+        case.expect_of(&[&server_end, &client_end], expected)
     });
 }
 
@@ -65,7 +64,7 @@ fn server_with_limits() {
                 };
                 lost(case, &client_end)?;
                 let expected = both(|end| asked_to_leave(end, cause, text));
-                check(case, expected, &[&server_end, &client_end])
+                case.expect_of(&[&server_end, &client_end], expected)
             });
         }
     }
@@ -78,7 +77,7 @@ fn graceful_shutdown() {
         let client_end = connect(case, "")?;
         lost(case, &client_end)?;
         let expected = both(|end| asked_to_leave(end, Cause::H2GoawayGraceful, None));
-        check(case, expected, &[&server_end, &client_end])
+        case.expect_of(&[&server_end, &client_end], expected)
     });
 }
 
@@ -90,7 +89,7 @@ fn graceful_shutdown_in_use() {
         let client_end = connect(case, "")?;
         lost(case, &client_end)?;
         let expected = both(|end| ready(end.established(Initiator::ServerApp)));
-        check(case, expected, &[&server_end, &client_end])
+        case.expect_of(&[&server_end, &client_end], expected)
     });
 }
 
@@ -104,7 +103,7 @@ fn channel_closed_by_the_client() {
             client_end.until("answered")?;
             case.wait_for(2)?;
             let expected = both(|end| ready(end).perhaps_likely());
-            check(case, expected, &[&server_end, &client_end])
+            case.expect_of(&[&server_end, &client_end], expected)
         });
     }
 }
@@ -122,7 +121,7 @@ fn server_killed() {
             killed(client(), Cause::ClosedByPeer),
             killed(server(), Cause::ProcessKilled),
         ];
-        check(case, expected, &[&server_end, &client_end])
+        case.expect_of(&[&server_end, &client_end], expected)
     });
 }
 
@@ -191,7 +190,7 @@ fn not_ready() {
                     .phase(Phase::H2PrefaceSent)
                     .likely()
             });
-            check(case, expected, &[&server_end, &client_end])
+            case.expect_of(&[&server_end, &client_end], expected)
         });
     }
 }
@@ -220,10 +219,6 @@ fn no_protocol_selected() {
         }
         Ok(())
     });
-}
-
-fn milliseconds(of: f64) -> u128 {
-    seconds(of).as_millis()
 }
 
 fn serve(case: &Case, arguments: &str) -> Result<Running> {
@@ -265,14 +260,6 @@ fn lost(case: &Case, client: &Running) -> Result<()> {
     case.wait_for(2)
 }
 
-/// Checks the reports; if they are wrong, shows what the programs say themselves.
-fn check(case: &Case, expected: [Expected; 2], programs: &[&Running]) -> Result<()> {
-    case.expect(expected).with_context(|| {
-        let said: Vec<_> = programs.iter().map(|program| program.output()).collect();
-        said.join("\n")
-    })
-}
-
 fn ready(end: Expected) -> Expected {
     end.phase(Phase::H2Ready)
 }
@@ -286,10 +273,5 @@ fn asked_to_leave(end: Expected, cause: Cause, text: Option<&'static str>) -> Ex
 
 /// The report tells of a GOAWAY of the server, as surely as of the end.
 fn goaway(report: &Report, code: u32, text: Option<&str>) -> bool {
-    let confidence = report.verdict.confidence;
-    let mut goaways = report.http2.iter().flat_map(|http2| &http2.goaways);
-    goaways.any(|goaway| {
-        (goaway.from, goaway.code, goaway.confidence) == (Sender::Server, code, confidence)
-            && goaway.debug.as_deref() == text
-    })
+    words::goaway(report, code, report.verdict.confidence, |said| said == text)
 }

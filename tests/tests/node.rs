@@ -1,15 +1,15 @@
 //! Why HTTP/2 connections of Node end, which has nghttp2 inside and is not asked: sizes and times of records tell.
 
 use anyhow::Result;
-use tls_trace::report::{Cause, Initiator, Notice, Phase, Report, Sender};
+use tls_trace::report::{Cause, Initiator, Notice, Phase, Report};
 use tls_trace_tests::{
     Case, Expected, both,
     certificates::Certificates,
     client,
     grpc::{self, Build},
-    grpcio,
+    grpcio, milliseconds,
     program::{Program, Running},
-    seconds, server, truth,
+    server, truth, words,
 };
 
 /// It says GOAWAY without text; C-core's client leaves without a word.
@@ -101,10 +101,6 @@ fn client_of_a_server_with_limits() {
     }
 }
 
-fn milliseconds(of: f64) -> u128 {
-    seconds(of).as_millis()
-}
-
 fn serve(case: &Case) -> Result<Running> {
     let certificate = Certificates::shared()?.good();
     let port = case.port();
@@ -150,10 +146,5 @@ fn with_go(expected: impl Fn(Expected) -> Expected) -> [Expected; 2] {
 
 /// The report tells of a GOAWAY of the server, as surely as of the end.
 fn said(report: &Report, code: u32, text: Option<&str>) -> bool {
-    let confidence = report.verdict.confidence;
-    let mut goaways = report.http2.iter().flat_map(|http2| &http2.goaways);
-    goaways.any(|goaway| {
-        (goaway.from, goaway.code, goaway.confidence) == (Sender::Server, code, confidence)
-            && goaway.debug.as_deref() == text
-    })
+    words::goaway(report, code, report.verdict.confidence, |said| said == text)
 }

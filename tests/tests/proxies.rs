@@ -4,7 +4,7 @@
 use std::fs;
 
 use anyhow::Result;
-use tls_trace::report::{Cause, Initiator, Notice, Phase, Report, Sender};
+use tls_trace::report::{Cause, Initiator, Notice, Phase, Report};
 use tls_trace_tests::{
     Case, Expected, both,
     certificates::Certificates,
@@ -14,7 +14,7 @@ use tls_trace_tests::{
     grpc::{self, Build},
     grpcio,
     program::{Program, Running},
-    scratch, seconds, server, servers, truth,
+    scratch, seconds, server, servers, truth, words,
 };
 
 #[test]
@@ -217,11 +217,7 @@ fn asked_to_leave(end: Expected) -> Expected {
 }
 
 fn goaway(report: &Report) -> bool {
-    let mut goaways = report.http2.iter().flat_map(|http2| &http2.goaways);
-    goaways.any(|goaway| {
-        let of = (goaway.from, goaway.code, goaway.confidence);
-        of == (Sender::Server, 0, report.verdict.confidence)
-    })
+    words::goaway(report, 0, report.verdict.confidence, |_| true)
 }
 
 /// The evidence has the length of the timer, within a quarter.

@@ -4,7 +4,7 @@
 use anyhow::Result;
 use tls_trace::{
     event::LibraryName,
-    report::{Cause, Initiator, Notice, Phase, Report},
+    report::{Cause, Initiator, Notice, Phase},
 };
 use tls_trace_tests::{
     Case, Expected, actor,
@@ -14,7 +14,7 @@ use tls_trace_tests::{
     server, servers,
     static_nginx::{self, hook},
     truth,
-    words::said,
+    words::{of_library, said},
 };
 
 /// A case for which nginx is hooked.
@@ -41,20 +41,6 @@ fn serve(
     });
 }
 
-fn openssl(options: &'static str) -> impl FnOnce(&Case, &Certificates) -> Program {
-    move |case, certificates| {
-        let client = clients::openssl(case.address()).args(options);
-        client
-            .args("-verify_return_error -CAfile")
-            .arg(certificates.ca())
-    }
-}
-
-fn is_openssl(report: &Report) -> bool {
-    let library = report.library.as_ref();
-    library.is_some_and(|library| library.name == LibraryName::Openssl)
-}
-
 fn refused(end: Expected, cause: Cause) -> Expected {
     end.failed(Phase::ClientHello, Initiator::ServerApp, cause)
 }
@@ -63,13 +49,13 @@ fn refused(end: Expected, cause: Cause) -> Expected {
 fn server_and_an_old_version() {
     serve(
         "ssl_protocols TLSv1.3;",
-        openssl("-tls1_2"),
+        clients::verifying("-tls1_2"),
         "unsupported protocol",
         [
             refused(client(), Cause::ProtocolVersion),
             refused(server(), Cause::ProtocolVersion)
                 .and("reason", said(258, "unsupported_protocol"))
-                .and("library", is_openssl),
+                .and("library", of_library(LibraryName::Openssl)),
         ],
     );
 }
@@ -79,13 +65,13 @@ fn server_without_a_cipher_in_common() {
     serve(
         "",
         // It has an ECDSA certificate.
-        openssl("-tls1_2 -cipher ECDHE-RSA-AES128-GCM-SHA256"),
+        clients::verifying("-tls1_2 -cipher ECDHE-RSA-AES128-GCM-SHA256"),
         "no shared cipher",
         [
             refused(client(), Cause::HandshakeFailure),
             refused(server(), Cause::NoSharedCipher)
                 .and("reason", said(193, "no_shared_cipher"))
-                .and("library", is_openssl),
+                .and("library", of_library(LibraryName::Openssl)),
         ],
     );
 }
@@ -94,13 +80,13 @@ fn server_without_a_cipher_in_common() {
 fn server_without_a_protocol_in_common() {
     serve(
         "",
-        openssl("-alpn foo"),
+        clients::verifying("-alpn foo"),
         "no application protocol",
         [
             refused(client(), Cause::NoApplicationProtocol),
             refused(server(), Cause::NoApplicationProtocol)
                 .and("reason", said(235, "no_application_protocol"))
-                .and("library", is_openssl),
+                .and("library", of_library(LibraryName::Openssl)),
         ],
     );
 }
@@ -115,7 +101,7 @@ fn server_whose_certificate_is_rejected() {
         hooked(|case, certificates| {
             let certificate = certificates.untrusted();
             let server_end = static_nginx::server(case.port(), &certificate, "")?;
-            openssl(version)(case, certificates).run()?;
+            clients::verifying(version)(case, certificates).run()?;
             server_end.until("alert unknown ca")?;
             let why = Cause::CertificateUnknownCa;
             let end = |end: Expected| end.failed(phase, Initiator::ClientApp, why);
@@ -123,7 +109,7 @@ fn server_whose_certificate_is_rejected() {
                 end(client()),
                 end(server())
                     .and("alert", said(1048, "alert_unknown_ca"))
-                    .and("library", is_openssl),
+                    .and("library", of_library(LibraryName::Openssl)),
             ])
         });
     }
@@ -151,12 +137,14 @@ fn server_that_succeeds() {
     hooked(|case, certificates| {
         let certificate = certificates.good();
         let _server = static_nginx::server(case.port(), &certificate, "")?;
-        openssl("-tls1_3")(case, certificates).run()?.success()?;
+        clients::verifying("-tls1_3")(case, certificates)
+            .run()?
+            .success()?;
         let end = |end: Expected| end.notices([Notice::Unused]);
         case.expect([
             end(client()),
             end(server())
-                .and("library", is_openssl)
+                .and("library", of_library(LibraryName::Openssl))
                 .and("no failure", |report| {
                     let library = report.library.as_ref();
                     library.is_some_and(|library| library.reason.is_none())
@@ -187,7 +175,7 @@ fn client_of_another_version() {
         [
             refused(client(), Cause::ProtocolVersion)
                 .and("alert", said(1070, "alert_protocol_version"))
-                .and("library", is_openssl),
+                .and("library", of_library(LibraryName::Openssl)),
             refused(server(), Cause::ProtocolVersion),
         ],
     );
@@ -202,7 +190,7 @@ fn client_without_a_cipher_in_common() {
         [
             refused(client(), Cause::HandshakeFailure)
                 .and("alert", said(1040, "alert_handshake_failure"))
-                .and("library", is_openssl),
+                .and("library", of_library(LibraryName::Openssl)),
             refused(server(), Cause::NoSharedCipher),
         ],
     );
