@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use crate::report::{Cause, Initiator, Outcome, Phase, Report, Role};
+use crate::{
+    report::{Cause, Initiator, Outcome, Phase, Report, Role},
+    wire::names::is_http2,
+};
 
 /// Whether an end was to be expected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -108,6 +111,5 @@ fn is_own_wish(cause: Cause) -> bool {
 /// As gRPC clients do, and nobody else.
 pub(super) fn offers_only_h2(report: &Report) -> bool {
     let offered = report.alpn.offered.as_deref().unwrap_or_default();
-    let h2 = |protocol: &String| protocol == "h2" || protocol == "grpc-exp";
-    !offered.is_empty() && offered.iter().all(h2)
+    !offered.is_empty() && offered.iter().all(|name| is_http2(name))
 }

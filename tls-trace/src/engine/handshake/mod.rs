@@ -395,6 +395,12 @@ impl Handshake {
         })
     }
 
+    /// The client offered application protocols, and only such.
+    pub(super) fn offers_only(&self, such: impl Fn(&str) -> bool) -> bool {
+        let offered = self.hello.as_ref().map(|hello| &hello.alpn);
+        offered.is_some_and(|names| !names.is_empty() && names.iter().all(|name| such(name)))
+    }
+
     /// ALPN was offered, and provably nothing was selected.
     pub(super) fn alpn_not_negotiated(&self) -> bool {
         let offered = self

@@ -20,7 +20,7 @@ use super::{
 use crate::{
     event::{Direction, End, Segment, Tail, Timestamp},
     report::Phase,
-    wire::{EncryptedRecord, Observation, ObservationKind},
+    wire::{EncryptedRecord, Observation, ObservationKind, names},
 };
 
 pub(super) use self::{
@@ -243,11 +243,7 @@ impl Connection {
 
 /// The client offers nothing else, and nothing says that the server did not select it.
 fn is_http2(tls: &Handshake) -> bool {
-    let only = tls.hello.as_ref().is_some_and(|hello| {
-        let h2 = |name: &String| matches!(name.as_str(), "h2" | "grpc-exp");
-        !hello.alpn.is_empty() && hello.alpn.iter().all(h2)
-    });
-    only && !tls.alpn_not_negotiated()
+    tls.offers_only(names::is_http2) && !tls.alpn_not_negotiated()
 }
 
 /// Records that begin in a segment; `None` for bytes that begin none.

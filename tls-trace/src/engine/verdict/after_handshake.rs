@@ -10,6 +10,7 @@ use crate::{
     },
     event::End,
     report::{Cause, CloseKind, Confidence, Outcome, Phase},
+    wire::names,
 };
 
 /// An end that leaves this soon after the handshake, in milliseconds, left because of the handshake.
@@ -114,21 +115,18 @@ fn alpn_rejected(case: &Case, tls: &Handshake) -> Option<End> {
     if !left || !tls.alpn_not_negotiated() {
         return None;
     }
-    let offered = |known: &[&str]| {
-        let hello = tls.hello.as_ref();
-        hello.is_some_and(|hello| hello.alpn.iter().all(|name| known.contains(&name.as_str())))
-    };
+    let is_http = |name: &str| names::is_http2(name) || matches!(name, "http/1.1" | "http/1.0");
     let client = case.client();
     let server = other(client);
     // A server that answers the goodbye may be the first to close TCP.
     let first = case.first_to_leave();
     if first == case.initiator(client, Layer::App) {
         // One that offered anything beside HTTP/2 has another way to go on: it left for another reason.
-        (tls.is_unused() && offered(&["h2", "grpc-exp"])).then_some(client)
+        (tls.is_unused() && tls.offers_only(names::is_http2)).then_some(client)
     } else if first == case.initiator(server, Layer::App) {
         // In HTTP the client speaks first: a server that leaves without an answer had no other reason.
         let unread = !tls.from_server.answered || close.cause == Cause::ResetUnreadData;
-        (unread && offered(&["h2", "grpc-exp", "http/1.1", "http/1.0"])).then_some(server)
+        (unread && tls.offers_only(is_http)).then_some(server)
     } else {
         None
     }

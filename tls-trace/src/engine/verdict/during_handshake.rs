@@ -9,6 +9,7 @@ use crate::{
     },
     event::End,
     report::{Cause, CloseKind, Confidence, Initiator, Outcome},
+    wire::names,
 };
 
 pub(super) fn judge(case: &Case, tls: &Handshake) -> Judgement {
@@ -77,11 +78,8 @@ fn alpn_rejected(case: &Case, tls: &Handshake) -> bool {
     let close = &case.close;
     let by_client = case.client() == End::Local && close.by == Some(End::Local);
     let left = by_client && close.layer == Layer::App && close.cause != Cause::ProcessKilled;
-    let only_http2 = tls.hello.as_ref().is_some_and(|hello| {
-        let mut offered = hello.alpn.iter();
-        offered.all(|name| matches!(name.as_str(), "h2" | "grpc-exp"))
-    });
-    left && tls.is_tls13() && tls.alpn_not_negotiated() && only_http2
+    let not_negotiated = tls.alpn_not_negotiated() && tls.offers_only(names::is_http2);
+    left && tls.is_tls13() && not_negotiated
 }
 
 /// TLS 1.2: the server asked for a certificate, the client sent none, the server said

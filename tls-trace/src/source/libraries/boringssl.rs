@@ -128,24 +128,9 @@ fn offsets(library: &Library) -> Option<BoringsslOffsets> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::inspect::{Finding, Member, Offsets};
 
     fn library(members: &[(&'static str, &[u32])]) -> Library {
-        let members = members.iter().map(|(name, path)| Member {
-            name,
-            finding: Finding::Binary(Offsets {
-                path: path.to_vec(),
-                width: 4,
-                bits: (*name == "ssl.server").then_some((9, 1)),
-            }),
-        });
-        Library {
-            family: Family::Boringssl,
-            version: None,
-            hooks: Vec::new(),
-            members: members.collect(),
-            itabs: Vec::new(),
-        }
+        super::super::tests::library(Family::Boringssl, members)
     }
 
     #[test]

@@ -281,6 +281,26 @@ impl Drop for Slot {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::inspect::{Finding, Member, Offsets};
+
+    /// A library whose members are there; of `ssl.server` also which bit it is.
+    pub(super) fn library(family: Family, members: &[(&'static str, &[u32])]) -> Library {
+        let members = members.iter().map(|(name, path)| Member {
+            name,
+            finding: Finding::Binary(Offsets {
+                path: path.to_vec(),
+                width: 4,
+                bits: (*name == "ssl.server").then_some((9, 1)),
+            }),
+        });
+        Library {
+            family,
+            version: None,
+            hooks: Vec::new(),
+            members: members.collect(),
+            itabs: Vec::new(),
+        }
+    }
 
     #[test]
     fn entries_are_used_again() {

@@ -171,24 +171,9 @@ fn offsets(library: &Library) -> Option<OpensslOffsets> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::inspect::{Finding, Member, Offsets};
 
     fn library(members: &[(&'static str, &[u32])]) -> Library {
-        let members = members.iter().map(|(name, path)| Member {
-            name,
-            finding: Finding::Binary(Offsets {
-                path: path.to_vec(),
-                width: 4,
-                bits: None,
-            }),
-        });
-        Library {
-            family: Family::OpensslSsl,
-            version: None,
-            hooks: Vec::new(),
-            members: members.collect(),
-            itabs: Vec::new(),
-        }
+        super::super::tests::library(Family::OpensslSsl, members)
     }
 
     #[test]

@@ -21,6 +21,12 @@ pub fn version(number: u16) -> Cow<'static, str> {
     }
 }
 
+/// Whether an application protocol is HTTP/2; `grpc-exp` is what gRPC called its own before.
+#[must_use]
+pub fn is_http2(protocol: &str) -> bool {
+    matches!(protocol, "h2" | "grpc-exp")
+}
+
 /// Name of a `CipherSuite`: `TLS_AES_128_GCM_SHA256`.
 #[must_use]
 pub fn cipher_suite(number: u16) -> Cow<'static, str> {
